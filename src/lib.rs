@@ -1,0 +1,6 @@
+//! creditgate: meters AI work in credits, between an assistant and its LLM providers.
+//!
+//! The modules, in reading order:
+
+pub mod credit;
+pub mod server;

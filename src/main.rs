@@ -1,0 +1,3 @@
+//! Parses the arguments and runs the command.
+
+fn main() {}
