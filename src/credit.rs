@@ -3,8 +3,20 @@
 //! No I/O, no clock, no float, no async, and no map whose order is left to chance: the same history gives the
 //! same books on every machine, which is what the ledger engines and the auditor rely on.
 
+mod account;
 mod amount;
+mod entry;
+mod id;
+mod lot;
+mod operation;
+mod period;
 mod time;
 
-pub use amount::Credits;
+pub use account::{Account, Broken, ExpiredHold, Funds, HOLDS_MAX, Hold, REMEMBERED_MILLIS};
+pub use amount::{AmountError, Credits};
+pub use entry::{Book, Entry, Fact};
+pub use id::{AccountId, BadAccountId, BadId, BadSourceId, Id, SourceId};
+pub use lot::{Lot, LotKind, Part, Source};
+pub use operation::{Applied, Done, Operation, Refusal, Reply, apply, read};
+pub use period::{Period, purchase_end};
 pub use time::Timestamp;

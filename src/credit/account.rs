@@ -1,0 +1,314 @@
+//! An account's books: its lots, holds and debt, as the fold of its entries.
+//!
+//! This file knows how a fact changes the books and what must always be true of them; which facts an operation
+//! brings about is decided in `operation`.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Credits, Entry, Fact, Id, Lot, LotKind, Part, Timestamp};
+
+/// How long an operation's id is remembered, in ms (semantics.md section 5).
+pub const REMEMBERED_MILLIS: u64 = 72 * 60 * 60 * 1000;
+
+/// Open holds of one account at once, and expired ones that are remembered: bounds its size in the store.
+pub const HOLDS_MAX: usize = 1000;
+
+/// The books of one account.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// The number of the last entry; 0 before the first.
+    pub seq: u64,
+    /// When the last entry was written.
+    pub clock: Timestamp,
+    /// The account may spend before this instant.
+    pub gate_until: Timestamp,
+    /// The version of the account's record (keys, plan, gate) that the ledger knows of.
+    pub version: u64,
+    /// What the account owes. More than nothing: no new hold.
+    pub debt: Credits,
+    /// Start of the newest plan period that was opened.
+    pub plan_start: Timestamp,
+    /// How many lots were ever opened.
+    pub lots_opened: u32,
+    /// The lots with something left, and the plan lot of the current period; in burn order.
+    pub lots: Vec<Lot>,
+    /// The open holds, oldest first.
+    pub holds: Vec<Hold>,
+    /// Holds that expired and may still be settled.
+    pub expired: Vec<ExpiredHold>,
+}
+
+/// Credits reserved for a running call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// The call's id.
+    pub id: Id,
+    /// The hold expires at this instant.
+    pub deadline: Timestamp,
+    /// The work confirmed by the last heartbeat; at most the sum of the parts.
+    pub done: Credits,
+    /// Where the credits are reserved, in the order in which they will be taken.
+    pub parts: Vec<Part>,
+}
+
+impl Hold {
+    /// What is reserved.
+    pub fn amount(&self) -> Credits {
+        sum(&self.parts)
+    }
+}
+
+/// What is remembered of a hold that expired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExpiredHold {
+    /// The call's id.
+    pub id: Id,
+    /// What was charged when it expired.
+    pub charged: Credits,
+    /// A settlement is accepted before this instant.
+    pub settle_until: Timestamp,
+}
+
+/// What an account could spend at an instant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Funds {
+    /// Whether the gate is open.
+    pub active: bool,
+    /// Unheld credits of the plan lot.
+    pub plan: Credits,
+    /// Unheld credits of gifts.
+    pub gift: Credits,
+    /// Unheld purchased credits.
+    pub purchased: Credits,
+    /// Credits of usable lots that running calls hold.
+    pub held: Credits,
+    /// What is owed.
+    pub debt: Credits,
+    /// When the plan lot ends; nothing without one.
+    pub plan_end: Option<Timestamp>,
+}
+
+impl Funds {
+    /// Unheld credits of all usable lots.
+    pub fn unheld(&self) -> Credits {
+        self.plan.saturating_add(self.gift).saturating_add(self.purchased)
+    }
+
+    /// What the next call could hold: nothing while the gate is closed or something is owed.
+    pub fn spendable(&self) -> Credits {
+        if self.active && self.debt.is_zero() { self.unheld() } else { Credits::ZERO }
+    }
+}
+
+/// A rule that the books break. Never happens; the account is frozen if it does.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("broken invariant: {0}")]
+pub struct Broken(pub String);
+
+impl Account {
+    /// What could be spent at `now`. The caller has carried out what is due by then.
+    pub fn funds(&self, now: Timestamp) -> Funds {
+        let mut funds =
+            Funds { active: now < self.gate_until, debt: self.debt, ..Funds::default() };
+        for lot in self.lots.iter().filter(|lot| lot.is_open(now)) {
+            let kind = match lot.kind {
+                LotKind::Plan => {
+                    funds.plan_end = Some(lot.end);
+                    &mut funds.plan
+                }
+                LotKind::Gift => &mut funds.gift,
+                LotKind::Purchased => &mut funds.purchased,
+            };
+            *kind = kind.saturating_add(lot.unheld());
+            funds.held = funds.held.saturating_add(lot.held);
+        }
+        funds
+    }
+
+    /// The balance in µ: what the lots hold, less the debt.
+    pub fn balance(&self) -> i64 {
+        self.lots.iter().map(|lot| lot.remaining.signed()).sum::<i64>() - self.debt.signed()
+    }
+
+    /// The lot with this number, if it still has something left.
+    pub fn lot(&self, no: u32) -> Option<&Lot> {
+        self.lots.iter().find(|lot| lot.no == no)
+    }
+
+    /// The open hold with this id.
+    pub fn hold(&self, id: Id) -> Option<&Hold> {
+        self.holds.iter().find(|hold| hold.id == id)
+    }
+
+    /// Writes the next entry: carries out `fact` and returns the line that says so. The caller [checks](Self::check)
+    /// the books once it is through.
+    pub fn record(&mut self, op: Id, fact: Fact, at: Timestamp) -> Result<Entry, Broken> {
+        self.evolve(&fact, at)?;
+        self.seq += 1;
+        self.clock = at;
+        Ok(Entry { seq: self.seq, at, op, fact, balance: self.balance() })
+    }
+
+    fn evolve(&mut self, fact: &Fact, at: Timestamp) -> Result<(), Broken> {
+        match fact {
+            Fact::Grant { source, lot, lot_kind, start, end, amount, repaid } => {
+                if *lot_kind == LotKind::Plan {
+                    // One plan lot at a time: a new period ends the one before it.
+                    let former = self.lots.iter_mut().filter(|lot| lot.kind == LotKind::Plan);
+                    former.for_each(|lot| lot.end = lot.end.min(at));
+                    self.plan_start = *start;
+                }
+                self.debt = less(self.debt, *repaid, "debt")?;
+                self.lots_opened = *lot;
+                self.lots.push(Lot {
+                    no: *lot,
+                    kind: *lot_kind,
+                    source: source.clone(),
+                    start: *start,
+                    end: *end,
+                    granted: *amount,
+                    remaining: less(*amount, *repaid, "grant")?,
+                    held: Credits::ZERO,
+                });
+                self.lots.sort_by_key(Lot::burn_order);
+            }
+            Fact::Gate { until, version } => {
+                self.gate_until = *until;
+                self.version = *version;
+            }
+            Fact::Plan { lot, change, .. } => {
+                let lot = self.lot_mut(*lot)?;
+                let by = Credits::from_micros(change.unsigned_abs())
+                    .ok_or_else(|| Broken("a plan changed by too much".into()))?;
+                if *change < 0 {
+                    lot.granted = less(lot.granted, by, "plan")?;
+                    lot.remaining = less(lot.remaining, by, "plan")?;
+                } else {
+                    lot.granted = more(lot.granted, by, "plan")?;
+                    lot.remaining = more(lot.remaining, by, "plan")?;
+                }
+            }
+            Fact::Hold { hold, deadline, parts, .. } => {
+                self.reserve(parts)?;
+                let hold = Hold {
+                    id: *hold,
+                    deadline: *deadline,
+                    done: Credits::ZERO,
+                    parts: parts.clone(),
+                };
+                self.holds.push(hold);
+            }
+            Fact::Extend { hold, added, deadline, done } => {
+                self.reserve(added)?;
+                let hold = self.holds.iter_mut().find(|open| open.id == *hold);
+                let hold = hold.ok_or_else(|| Broken("an unknown hold was extended".into()))?;
+                hold.parts.extend_from_slice(added);
+                (hold.deadline, hold.done) = (*deadline, *done);
+            }
+            Fact::Settle { hold, parts, owed, late, .. } => {
+                if *late {
+                    self.expired.retain(|expired| expired.id != *hold);
+                } else {
+                    self.unreserve(*hold)?;
+                }
+                self.take(parts)?;
+                self.debt = more(self.debt, *owed, "debt")?;
+            }
+            Fact::Release { hold } => self.unreserve(*hold)?,
+            Fact::HoldExpired { hold, done, parts, settle_until } => {
+                self.unreserve(*hold)?;
+                self.take(parts)?;
+                let (id, charged, settle_until) = (*hold, *done, *settle_until);
+                self.expired.push(ExpiredHold { id, charged, settle_until });
+            }
+            Fact::LotExpired { lot, amount } => {
+                self.take(&[Part { lot: *lot, amount: *amount }])?
+            }
+            Fact::Repay { parts } => {
+                self.take(parts)?;
+                self.debt = less(self.debt, sum(parts), "debt")?;
+            }
+            Fact::Void { lot, taken, owed, .. } => {
+                if !taken.is_zero() {
+                    self.take(&[Part { lot: *lot, amount: *taken }])?;
+                }
+                self.debt = more(self.debt, *owed, "debt")?;
+            }
+        }
+        self.forget(at);
+        Ok(())
+    }
+
+    /// Drops what no rule needs any more: empty lots (but the current plan lot, which a plan change may refill)
+    /// and expired holds that are too old to settle.
+    fn forget(&mut self, at: Timestamp) {
+        let current_plan = |lot: &Lot| lot.kind == LotKind::Plan && at < lot.end;
+        self.lots.retain(|lot| !lot.remaining.is_zero() || current_plan(lot));
+        self.expired.retain(|hold| at < hold.settle_until);
+        let surplus = self.expired.len().saturating_sub(HOLDS_MAX);
+        self.expired.drain(..surplus);
+    }
+
+    fn lot_mut(&mut self, no: u32) -> Result<&mut Lot, Broken> {
+        let lot = self.lots.iter_mut().find(|lot| lot.no == no);
+        lot.ok_or_else(|| Broken(format!("lot {no} is not there")))
+    }
+
+    fn reserve(&mut self, parts: &[Part]) -> Result<(), Broken> {
+        for part in parts {
+            let lot = self.lot_mut(part.lot)?;
+            lot.held = more(lot.held, part.amount, "hold")?;
+        }
+        Ok(())
+    }
+
+    fn unreserve(&mut self, hold: Id) -> Result<(), Broken> {
+        let place = self.holds.iter().position(|open| open.id == hold);
+        let place = place.ok_or_else(|| Broken(format!("hold {hold} is not open")))?;
+        for part in self.holds.remove(place).parts {
+            let lot = self.lot_mut(part.lot)?;
+            lot.held = less(lot.held, part.amount, "release")?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, parts: &[Part]) -> Result<(), Broken> {
+        for part in parts {
+            let lot = self.lot_mut(part.lot)?;
+            lot.remaining = less(lot.remaining, part.amount, "lot")?;
+        }
+        Ok(())
+    }
+
+    /// The invariants that one state of the books can show (ledger.md, invariants 1 and 2).
+    pub fn check(&self) -> Result<(), Broken> {
+        for lot in &self.lots {
+            if lot.held > lot.remaining || lot.remaining > lot.granted {
+                return Err(Broken(format!("lot {}: held ≤ remaining ≤ granted fails", lot.no)));
+            }
+            let parts = self.holds.iter().flat_map(|hold| &hold.parts);
+            let held: u64 =
+                parts.filter(|part| part.lot == lot.no).map(|part| part.amount.micros()).sum();
+            if held != lot.held.micros() {
+                return Err(Broken(format!("lot {}: held is not the sum of open holds", lot.no)));
+            }
+        }
+        if let Some(hold) = self.holds.iter().find(|hold| hold.done > hold.amount()) {
+            return Err(Broken(format!("hold {}: more work done than held", hold.id)));
+        }
+        Ok(())
+    }
+}
+
+/// The sum of parts. Exact: parts come out of lots, whose sum an account bounds.
+pub(super) fn sum(parts: &[Part]) -> Credits {
+    parts.iter().fold(Credits::ZERO, |sum, part| sum.saturating_add(part.amount))
+}
+
+fn less(from: Credits, amount: Credits, what: &str) -> Result<Credits, Broken> {
+    from.checked_sub(amount).ok_or_else(|| Broken(format!("{what} would fall below nothing")))
+}
+
+fn more(to: Credits, amount: Credits, what: &str) -> Result<Credits, Broken> {
+    to.checked_add(amount).ok_or_else(|| Broken(format!("{what} would pass the limit")))
+}
