@@ -3,4 +3,6 @@
 //! The modules, in reading order:
 
 pub mod credit;
+pub mod directory;
+pub mod ledger;
 pub mod server;

@@ -304,8 +304,8 @@ impl Step {
     }
 
     fn has_room(&self, amount: Credits) -> bool {
-        let lots = self.account.lots.iter().map(|lot| lot.remaining);
-        lots.fold(Some(amount), |sum, lot| sum?.checked_add(lot)).is_some()
+        let mut lots = self.account.lots.iter().map(|lot| lot.remaining);
+        lots.try_fold(amount, Credits::checked_add).is_some()
     }
 
     fn gate(&mut self, until: Timestamp, version: u64) -> Result<Result<Done, Refusal>, Broken> {
