@@ -3,4 +3,7 @@
 //! The modules, in reading order:
 
 pub mod credit;
+pub mod gateway;
+pub mod provider;
 pub mod server;
+pub mod sim;
