@@ -9,6 +9,7 @@ use super::{Dialect, EventKind};
 
 /// What the bytes of one answer have shown so far.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "four facts, each true or not by itself")]
 pub struct Evidence {
     dialect: Dialect,
     watch: Watch,

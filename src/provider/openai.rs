@@ -1,4 +1,4 @@
-//! OpenAI's dialect: also spoken by Groq, DeepSeek, OpenRouter and most gateways.
+//! The dialect of `api.openai.com`, also spoken by many other providers and most gateways.
 //!
 //! Routes, error bodies, and what the events of a stream mean. Reads only the fields that decide.
 
@@ -58,7 +58,9 @@ pub(super) fn event(event: Event<'_>) -> EventKind {
     // Responses, images and audio say it in `type`, assistants in the event's name, chat in neither.
     match probe.r#type.as_deref().unwrap_or(name) {
         "" | "message" => from_condition(probe.choices.is_some_and(|choices| choices.0)),
-        word if word.ends_with(".delta") => from_condition(probe.delta.is_none_or(|delta| delta.0)),
+        word if last_part(word) == "delta" => {
+            from_condition(probe.delta.is_none_or(|delta| delta.0))
+        }
         word => named(word),
     }
 }
@@ -96,10 +98,13 @@ fn named(word: &str) -> EventKind {
         | "thread.message.incomplete"
         | "thread.run.step.completed"
         | "thread.run.requires_action" => EventKind::Output,
-        _ => from_condition(
-            [".delta", ".done", ".partial_image"].iter().any(|end| word.ends_with(end)),
-        ),
+        _ => from_condition(matches!(last_part(word), "delta" | "done" | "partial_image")),
     }
+}
+
+/// `delta` of `response.output_text.delta`.
+fn last_part(word: &str) -> &str {
+    word.rsplit_once('.').map_or("", |(_, last)| last)
 }
 
 fn from_condition(output: bool) -> EventKind {

@@ -24,6 +24,7 @@ pub struct Event<'a> {
 
 /// Reads a stream piece by piece. Where an event lies in one piece and has one data field, nothing is copied.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "four facts, each true or not by itself")]
 pub struct Scanner {
     /// Raw bytes of the event that has begun, from earlier pieces.
     begun: Vec<u8>,
