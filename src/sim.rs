@@ -42,8 +42,7 @@ separated by commas. A value may be percent-encoded.
   chunks=N              pieces of content (4, at most 100000)
   gap=MS                wait between the events of a stream
   split=SEED            cut the same bytes at other places, chosen from SEED
-  hold=headers          wait before the status line until POST /_sim/release
-  hold=after:N          the same after N events, or midway in any other body
+  hold=PLACE            wait at one of the places of `break` until POST /_sim/release
   body=TEXT             the text of the answer
   tool                  answer a chat with a tool call
   input-tokens=N        report this usage
@@ -58,7 +57,7 @@ POST /_sim/release      let the held answers go on
 const LIMITS: Limits = Limits {
     connections: 20_000,
     head_bytes: 64 * 1024,
-    head_timeout: Duration::from_secs(60),
+    head_timeout: Duration::from_mins(1),
     drain: Duration::from_secs(1),
 };
 

@@ -5,16 +5,13 @@
 //! request is refused. Pure functions: no HTTP types, no prices. Nested values are skipped without recursion, so
 //! depth costs nothing.
 
-use std::borrow::Cow;
-use std::fmt;
-
 use bytes::Bytes;
-use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::provider::ModelAt;
 use crate::provider::credentials::percent_decoded;
 
 mod form;
+mod json;
 
 /// Longest model name taken, in bytes.
 pub const MODEL_BYTES_MAX: usize = 256;
@@ -86,7 +83,7 @@ pub fn peek(
         (false, _) if is_form => {
             return Err(Malformed::WrongContentType { expected: "application/json" });
         }
-        (false, _) => peek_json(body)?,
+        (false, _) => json::peek(body)?,
     };
     if required && peek.model.is_none() { Err(Malformed::NoModel) } else { Ok(peek) }
 }
@@ -105,33 +102,6 @@ pub fn model_in_query(query: &str) -> Result<Option<String>, Malformed> {
         }
     }
     model.map_or(Ok(None), |model| checked_model(&model).map(Some))
-}
-
-fn peek_json(body: &[u8]) -> Result<Peek, Malformed> {
-    let text = std::str::from_utf8(body)
-        .map_err(|error| Malformed::InvalidUtf8 { at: error.valid_up_to() })?;
-    let fields = match serde_json::from_str::<Document<'_>>(text).map_err(not_json)? {
-        Document::Object(fields) => fields,
-        Document::Other => return Err(Malformed::NotAnObject),
-    };
-    if let Some(field) = fields.twice {
-        return Err(Malformed::DuplicateField { field });
-    }
-    let model = match fields.model {
-        None | Some(Scalar::Null) => None,
-        Some(Scalar::Text(model)) => Some(checked_model(&model)?),
-        Some(Scalar::Bool(_) | Scalar::Other) => {
-            return Err(Malformed::WrongType { field: "model" });
-        }
-    };
-    let stream = match fields.stream {
-        None | Some(Scalar::Null) => false,
-        Some(Scalar::Bool(stream)) => stream,
-        Some(Scalar::Text(_) | Scalar::Other) => {
-            return Err(Malformed::WrongType { field: "stream" });
-        }
-    };
-    Ok(Peek { model, stream })
 }
 
 /// A name that was given must be a name: an empty one is refused even where none is needed.
@@ -154,148 +124,6 @@ fn check_encoding(content_encoding: Option<&str>) -> Result<(), Malformed> {
 fn is_multipart(content_type: &str) -> bool {
     let essence = content_type.split(';').next().unwrap_or_default().trim();
     essence.eq_ignore_ascii_case("multipart/form-data")
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "given to map_err")]
-fn not_json(error: serde_json::Error) -> Malformed {
-    Malformed::NotJson { line: error.line(), column: error.column() }
-}
-
-enum Document<'a> {
-    Object(Fields<'a>),
-    Other,
-}
-
-#[derive(Default)]
-struct Fields<'a> {
-    model: Option<Scalar<'a>>,
-    stream: Option<Scalar<'a>>,
-    twice: Option<&'static str>,
-}
-
-enum Scalar<'a> {
-    Null,
-    Bool(bool),
-    Text(Cow<'a, str>),
-    /// A number, a list or an object.
-    Other,
-}
-
-impl<'de> Deserialize<'de> for Document<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(DocumentVisitor)
-    }
-}
-
-impl<'de> Deserialize<'de> for Scalar<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ScalarVisitor)
-    }
-}
-
-struct DocumentVisitor;
-
-impl<'de> Visitor<'de> for DocumentVisitor {
-    type Value = Document<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON document")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut fields = Fields::default();
-        while let Some(name) = map.next_key::<Cow<'de, str>>()? {
-            let (field, place) = match &*name {
-                "model" => ("model", &mut fields.model),
-                "stream" => ("stream", &mut fields.stream),
-                _ => {
-                    map.next_value::<IgnoredAny>()?;
-                    continue;
-                }
-            };
-            if place.replace(map.next_value()?).is_some() {
-                fields.twice = Some(field);
-            }
-        }
-        Ok(Document::Object(fields))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Document::Other)
-    }
-
-    fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
-        Ok(Document::Other)
-    }
-
-    fn visit_bool<E: de::Error>(self, _: bool) -> Result<Self::Value, E> {
-        Ok(Document::Other)
-    }
-
-    fn visit_i64<E: de::Error>(self, _: i64) -> Result<Self::Value, E> {
-        Ok(Document::Other)
-    }
-
-    fn visit_u64<E: de::Error>(self, _: u64) -> Result<Self::Value, E> {
-        Ok(Document::Other)
-    }
-
-    fn visit_f64<E: de::Error>(self, _: f64) -> Result<Self::Value, E> {
-        Ok(Document::Other)
-    }
-
-    fn visit_str<E: de::Error>(self, _: &str) -> Result<Self::Value, E> {
-        Ok(Document::Other)
-    }
-}
-
-struct ScalarVisitor;
-
-impl<'de> Visitor<'de> for ScalarVisitor {
-    type Value = Scalar<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("any value")
-    }
-
-    fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
-        Ok(Scalar::Null)
-    }
-
-    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Self::Value, E> {
-        Ok(Scalar::Bool(value))
-    }
-
-    fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Self::Value, E> {
-        Ok(Scalar::Text(Cow::Borrowed(text)))
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(Scalar::Text(Cow::Owned(text.to_owned())))
-    }
-
-    fn visit_i64<E: de::Error>(self, _: i64) -> Result<Self::Value, E> {
-        Ok(Scalar::Other)
-    }
-
-    fn visit_u64<E: de::Error>(self, _: u64) -> Result<Self::Value, E> {
-        Ok(Scalar::Other)
-    }
-
-    fn visit_f64<E: de::Error>(self, _: f64) -> Result<Self::Value, E> {
-        Ok(Scalar::Other)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Scalar::Other)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Scalar::Other)
-    }
 }
 
 #[cfg(test)]

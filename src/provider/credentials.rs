@@ -124,10 +124,11 @@ mod tests {
         for (name, value) in headers {
             map.append(*name, HeaderValue::from_str(value).unwrap());
         }
-        credentials(&map, query).map(|key| key.map(Cow::into_owned)).unwrap_or_else(|error| {
-            assert_eq!(error, CredentialError::Ambiguous);
-            Some("ambiguous".to_owned())
-        })
+        match credentials(&map, query) {
+            Ok(key) => key.map(Cow::into_owned),
+            Err(CredentialError::Ambiguous) => Some("ambiguous".to_owned()),
+            Err(CredentialError::NotText) => Some("not text".to_owned()),
+        }
     }
 
     #[test]

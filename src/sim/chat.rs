@@ -99,7 +99,9 @@ fn chat_events(request: &Request) -> Events {
     let pieces = pieces(&request.switches);
     let opening = json!({ "role": "assistant", "content": "", "refusal": null });
     let content = if request.switches.tool {
-        let first = delta(json!({ "tool_calls": [tool_call(request, "")] }), Value::Null);
+        let mut call = tool_call(request, "");
+        call["index"] = 0.into();
+        let first = delta(json!({ "tool_calls": [call] }), Value::Null);
         let arguments = TOOL_ARGUMENTS.iter().map(|part| {
             let call = json!({ "index": 0, "function": { "arguments": part } });
             delta(json!({ "tool_calls": [call] }), Value::Null)
@@ -119,7 +121,6 @@ fn chat_events(request: &Request) -> Events {
 fn tool_call(request: &Request, arguments: &str) -> Value {
     let name = request.json["tools"][0]["function"]["name"].as_str().unwrap_or("lookup");
     json!({
-        "index": 0,
         "id": format!("call_{}", request.id),
         "type": "function",
         "function": { "name": name, "arguments": arguments },

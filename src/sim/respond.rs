@@ -17,6 +17,7 @@ use super::request::Request;
 use super::script::Script;
 use super::switches::{Point, Switches};
 use super::{audio, chat, responses, vectors};
+use crate::provider::credentials::percent_decoded;
 use crate::provider::{Class, Dialect, Path, Refusal};
 
 /// Longest request body read.
@@ -120,7 +121,9 @@ impl Provider {
                 let models: Vec<_> = MODELS.into_iter().map(model).collect();
                 Ok(Answer::Json(json!({ "object": "list", "data": models })))
             }
-            ("GET" | "HEAD", "/v1/models/{model}") => Ok(Answer::Json(model(last))),
+            ("GET" | "HEAD", "/v1/models/{model}") => {
+                Ok(Answer::Json(model(&percent_decoded(last).unwrap_or_default())))
+            }
             ("POST", "/v1/files") => self.files.add(request).map_err(file_error),
             ("GET", "/v1/files") => Ok(self.files.list()),
             ("GET", "/v1/files/{file_id}") => self.files.retrieve(last).ok_or_else(no_file),

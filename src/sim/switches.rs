@@ -7,7 +7,7 @@ use http::StatusCode;
 use crate::provider::credentials::percent_decoded;
 
 const CHUNKS_MAX: usize = 100_000;
-const WAIT_MAX: Duration = Duration::from_secs(600);
+const WAIT_MAX: Duration = Duration::from_mins(10);
 
 /// A place in an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub(super) struct Switches {
 #[error(
     "The switch `{switch}` is not understood. The known ones are delay=MS, status=N, \
      break=before-headers|after-headers|after:N, error-event=N, silent, chunks=N, gap=MS, split=SEED, \
-     hold=headers|after:N, body=TEXT, tool, input-tokens=N, output-tokens=N."
+     hold=before-headers|after-headers|after:N, body=TEXT, tool, input-tokens=N, output-tokens=N."
 )]
 pub(super) struct UnknownSwitch {
     switch: String,
@@ -117,7 +117,7 @@ fn wait(value: &str) -> Option<Duration> {
 
 fn point(value: &str) -> Option<Point> {
     match value {
-        "before-headers" | "headers" => Some(Point::BeforeHeaders),
+        "before-headers" => Some(Point::BeforeHeaders),
         "after-headers" => Some(Point::AfterHeaders),
         _ => value.strip_prefix("after:")?.parse().ok().map(Point::After),
     }
@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn a_list_sets_each_switch() {
         let mut switches = Switches::default();
-        switches.apply("delay=50ms, status=500,break=after:3,hold=headers,silent").unwrap();
+        switches.apply("delay=50ms, status=500,break=after:3,hold=before-headers,silent").unwrap();
         switches.apply("gap=2s,chunks=7,split=9,body=a%2Cb,error-event=2,tool").unwrap();
         switches.apply("input-tokens=10,output-tokens=3").unwrap();
         let expected = Switches {

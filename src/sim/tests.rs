@@ -1,3 +1,5 @@
+use std::fmt::Write as _;
+
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
@@ -77,9 +79,11 @@ impl Sim {
     async fn post_form(&self, path: &str, parts: &[(&str, &str)]) -> Answered {
         let mut body = String::new();
         for (name, value) in parts {
-            body += &format!(
+            write!(
+                body,
                 "--X\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n"
-            );
+            )
+            .unwrap();
         }
         body += "--X--\r\n";
         let request = self.request(Method::POST, path, "");
@@ -232,7 +236,7 @@ async fn the_other_families_answer_in_their_shape() {
 
     let models = sim.get("/v1/models").await.json();
     assert_eq!(models["data"][0]["id"], "sim-small");
-    assert_eq!(sim.get("/v1/models/any").await.json()["id"], "any");
+    assert_eq!(sim.get("/v1/models/any%2fone").await.json()["id"], "any/one");
     assert_eq!(sim.get("/v1/vector_stores").await.json()["object"], "simulated");
     assert_eq!(sim.get("/v1/nothing").await.status, StatusCode::NOT_FOUND);
 }
@@ -395,7 +399,9 @@ async fn a_tool_can_be_called() {
 #[tokio::test]
 async fn an_answer_is_held_until_it_is_released() {
     let sim = Sim::start().await;
-    for switches in ["hold=headers", "hold=after:2", "hold=after:2,split=3"] {
+    for switches in
+        ["hold=before-headers", "hold=after-headers", "hold=after:2", "hold=after:2,split=3"]
+    {
         let asked = chat(true);
         let release = async {
             sim.wait_until_held(1).await;
@@ -411,7 +417,7 @@ async fn an_answer_is_held_until_it_is_released() {
 #[tokio::test]
 async fn a_caller_that_leaves_is_noticed() {
     let sim = Sim::start().await;
-    for switches in ["hold=headers", "hold=after:2"] {
+    for switches in ["hold=before-headers", "hold=after:2"] {
         let asked = chat(true);
         tokio::select! {
             _ = sim.post(CHAT, switches, &asked) => panic!("nobody released it"),

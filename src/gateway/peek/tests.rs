@@ -1,3 +1,5 @@
+use std::fmt::Write as _;
+
 use super::*;
 
 fn json(at: ModelAt, body: &str) -> Result<Peek, Malformed> {
@@ -7,8 +9,8 @@ fn json(at: ModelAt, body: &str) -> Result<Peek, Malformed> {
 fn form(parts: &[(&str, &str)]) -> (String, Bytes) {
     let mut body = String::new();
     for (name, value) in parts {
-        body +=
-            &format!("--XX\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
+        write!(body, "--XX\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+            .unwrap();
     }
     body += "--XX--\r\n";
     ("multipart/form-data; boundary=XX".to_owned(), body.into())
@@ -19,6 +21,7 @@ fn peek_form(at: ModelAt, parts: &[(&str, &str)]) -> Result<Peek, Malformed> {
     peek(at, Some(&content_type), None, &body)
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "compared with results")]
 fn found(model: &str, stream: bool) -> Result<Peek, Malformed> {
     Ok(Peek { model: Some(model.to_owned()), stream })
 }
