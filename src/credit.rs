@@ -10,6 +10,7 @@ mod id;
 mod lot;
 mod operation;
 mod period;
+mod price;
 mod time;
 
 pub use account::{Account, Broken, ExpiredHold, Funds, HOLDS_MAX, Hold, REMEMBERED_MILLIS};
@@ -19,4 +20,5 @@ pub use id::{AccountId, BadAccountId, BadId, BadSourceId, Id, SourceId};
 pub use lot::{Lot, LotKind, Part, Source};
 pub use operation::{Applied, Done, Operation, Refusal, Reply, apply, read};
 pub use period::{Period, purchase_end};
+pub use price::{ModelGlob, Price, PriceList, PriceSource, Quote, Rule};
 pub use time::Timestamp;

@@ -2,7 +2,22 @@
 //!
 //! The modules, in reading order:
 
+pub mod gateway;
+
+pub mod provider;
+
 pub mod credit;
-pub mod directory;
+
 pub mod ledger;
+
+pub mod directory;
+
+pub mod config;
+
+pub mod metrics;
+
+pub mod telemetry;
+
 pub mod server;
+
+pub mod sim;
