@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, UPGRADE};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, request};
+use http::{HeaderMap, Method, Request, Response, request};
 use hyper::body::Incoming;
 
 mod auth;
@@ -24,7 +25,6 @@ mod rejection;
 mod stack;
 mod upstream;
 
-pub use headers::rfc3339;
 pub use meter::Answer;
 pub use stack::stack;
 pub use upstream::{Upstream, UpstreamSetupError};
@@ -42,7 +42,7 @@ use crate::credit::{Credits, Funds, Id, Operation, Period, Price, Refusal, Times
 use crate::directory::Directory;
 use crate::ledger::{Call, Charge, Ledger, Settler};
 use crate::metrics::{HoldOutcome, LedgerResult, Metrics};
-use crate::provider::{Class, Evidence, Path, Route, credentials};
+use crate::provider::{Class, Dialect, Evidence, ModelAt, Path, Route, credentials};
 
 /// How often a hold is tried again because the account's record had changed meanwhile.
 const STALE_RETRIES: u32 = 3;
@@ -52,20 +52,29 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// The data plane: everything that a request needs on its way.
 pub struct Gateway {
-    config: Arc<Config>,
-    upstreams: BTreeMap<Name, Upstream>,
-    ledger: Ledger,
-    directory: Arc<Directory>,
-    settler: Settler,
-    metrics: Arc<Metrics>,
-    clock: Clock,
-    limits: Limits,
-    bodies: Budget,
+    pub config: Arc<Config>,
+    /// One for each provider of the configuration.
+    pub upstreams: BTreeMap<Name, Upstream>,
+    pub ledger: Ledger,
+    pub directory: Arc<Directory>,
+    pub settler: Settler,
+    pub metrics: Arc<Metrics>,
+    pub clock: Clock,
+    pub limits: Limits,
+    /// The memory for request bodies.
+    pub bodies: Budget,
 }
 
-/// What a call is to be charged, before anything is read of it.
-#[derive(Clone, Copy)]
-enum Treatment {
+/// Where a request goes: the provider, and the path as it is classified and sent.
+struct Target<'a> {
+    provider: &'a Name,
+    upstream: &'a Upstream,
+    path: Path,
+    route: Route,
+}
+
+/// What a request costs, before its body is read.
+enum Terms {
     Free,
     /// By the price list.
     Priced,
@@ -73,46 +82,26 @@ enum Treatment {
     Fixed(Credits),
 }
 
-/// Where a request goes: the provider, and the path as it is classified and sent.
-struct Target<'a> {
-    name: &'a Name,
-    upstream: &'a Upstream,
-    path: Path,
-    route: Route,
+/// What came back.
+enum Outcome {
+    /// An answer of the gateway's own.
+    Own(Response<Bytes>),
+    /// A provider's answer, and what it carries along if it is charged.
+    Passed(Response<Incoming>, Option<Metered>),
 }
 
 impl Gateway {
-    /// A gateway to `upstreams`, one for each provider of the configuration.
-    pub fn new(
-        config: Arc<Config>,
-        upstreams: BTreeMap<Name, Upstream>,
-        ledger: Ledger,
-        directory: Arc<Directory>,
-        settler: Settler,
-        metrics: Arc<Metrics>,
-        clock: Clock,
-    ) -> Self {
-        let bodies = Budget::new(config.limits.buffered_bodies);
-        let limits = Limits::new();
-        Self {
-            config,
-            upstreams,
-            ledger,
-            directory,
-            settler,
-            metrics,
-            clock,
-            limits,
-            bodies,
-        }
-    }
-
-    /// Answers a request; never fails. Writes down what became of it.
+    /// Answers a request; never fails. Notes what became of it.
     pub async fn handle(&self, request: Request<Incoming>) -> Response<Answer> {
         let id = Id::from_u128(uuid::Uuid::now_v7().as_u128());
         let mut record = Record::new(id, request.method().clone(), Arc::clone(&self.metrics));
         match self.walk(request, &mut record).await {
-            Ok(Passed { response, metered }) => self.pass(response, metered, record),
+            Ok(Outcome::Passed(response, metered)) => self.pass(response, metered, record),
+            Ok(Outcome::Own(response)) => {
+                record.status = Some(response.status());
+                record.ending = Ending::Complete;
+                response.map(Answer::own)
+            }
             Err(rejection) => self.refuse(&rejection, record),
         }
     }
@@ -122,22 +111,301 @@ impl Gateway {
         &self,
         request: Request<Incoming>,
         record: &mut Record,
-    ) -> Result<Passed, Rejection> {
+    ) -> Result<Outcome, Rejection> {
         let (head, body) = request.into_parts();
         let target = self.target(&head, record)?;
-        let query = head.uri.query().map(credentials::query_without_key);
         let caller = self.identify(&head, record).await?;
         let plan = self.plan(&caller)?;
         self.limits.admit(&caller, &plan.pace)?;
-        if target.path.as_str() == balance::PATH && head.method == Method::GET {
-            return self.balance(&caller, plan).await.map(Passed::own);
+        if balance::is_asked(&head.method, &target.path) {
+            return self.balance(&caller, plan).await.map(Outcome::Own);
         }
-        let treatment = self.treatment(&head, &target)?;
+        let terms = self.terms(&head.method, &target)?;
+        if matches!(terms, Terms::Free) {
+            let body = Outgoing::Through(Paced::new(body, self.config.limits.body_idle_timeout));
+            let response = self.send(&target, head, body, false, record).await?;
+            return Ok(Outcome::Passed(response, None));
+        }
 
-        let Some((price, body)) = self.price(treatment, &head, body, &target, record).await? else {
-            return unreachable_free();
-        };
-        let _ = (price, body, query);
-        todo!()
+        let limits = &self.config.limits;
+        let pause = limits.body_idle_timeout;
+        let (bytes, budgeted) =
+            body::read_whole(body, limits.metered_body, pause, &self.bodies).await?;
+        let model = peeked_model(&head, target.route.model, &bytes)?;
+        let price = self.quote(&terms, &target, model.as_deref())?;
+        record.model = model;
+        let body = Outgoing::whole(bytes, budgeted);
+        if price.is_zero() {
+            let response = self.send(&target, head, body, false, record).await?;
+            return Ok(Outcome::Passed(response, None));
+        }
+        let running = self.limits.run(&caller, &plan.pace)?;
+        let (call, funds) = self.hold(&head, caller, price, record).await?;
+        // From here on the guard sees to it that the hold is resolved: dropped, it gives the credits back.
+        let mut response = self.send(&target, head, body, true, record).await?;
+
+        let did_work = response.status().is_success();
+        let charged = if did_work { price } else { Credits::ZERO };
+        let returned = if did_work { Credits::ZERO } else { price };
+        let remaining = funds.spendable().saturating_add(returned);
+        let told = Told { charged, remaining, funds, id: record.id };
+        told.write(&self.config.headers, did_work, response.headers_mut());
+        if !did_work {
+            call.resolve(Charge::Release);
+            self.metrics.hold_ended(HoldOutcome::Released);
+            record.charged = Some(Credits::ZERO);
+            return Ok(Outcome::Passed(response, None));
+        }
+        let evidence = evidence(target.upstream.dialect, response.headers());
+        let metrics = Arc::clone(&self.metrics);
+        let metered = Metered { call, price, evidence, metrics, _running: running };
+        Ok(Outcome::Passed(response, Some(metered)))
     }
+
+    /// Finds the provider and classifies the path that it will be sent.
+    fn target(&self, head: &request::Parts, record: &mut Record) -> Result<Target<'_>, Rejection> {
+        let (provider, upstream, raw) = self.mount(head.uri.path());
+        let path = Path::normalise(&head.method, raw)?;
+        path.as_str().clone_into(&mut record.path);
+        let upgrade = has_token(&head.headers, &UPGRADE, "websocket");
+        let route = upstream.dialect.route(&head.method, upgrade, &path);
+        record.route = route.pattern;
+        record.class = route.class.as_str();
+        record.operation = route.operation.as_str();
+        Ok(Target { provider, upstream, path, route })
+    }
+
+    /// A path may start with a provider's name; without one it goes to the default provider.
+    fn mount<'a>(&'a self, path: &'a str) -> (&'a Name, &'a Upstream, &'a str) {
+        let (first, rest) =
+            path.strip_prefix('/').and_then(|path| path.split_once('/')).unwrap_or_default();
+        let named = self.upstreams.iter().find(|(name, _)| name.as_str() == first);
+        match named {
+            Some((name, upstream)) => (name, upstream, &path[path.len() - rest.len() - 1..]),
+            None => {
+                let name = &self.config.default_provider;
+                (name, &self.upstreams[name], path)
+            }
+        }
+    }
+
+    async fn identify(
+        &self,
+        head: &request::Parts,
+        record: &mut Record,
+    ) -> Result<Caller, Rejection> {
+        let now = (self.clock)();
+        let caller = auth::identify(&self.directory, &head.headers, head.uri.query(), now).await?;
+        record.account = Some(caller.record.account.clone());
+        record.key = Some(caller.key.key.id.clone());
+        Ok(caller)
+    }
+
+    fn plan(&self, caller: &Caller) -> Result<&Plan, Rejection> {
+        let plans = &self.config.plans;
+        plans.iter().find(|(name, _)| name.as_str() == caller.record.plan).map_or_else(
+            || {
+                let (account, plan) = (&caller.record.account, &caller.record.plan);
+                tracing::error!(%account, plan, "the account's plan is not in the configuration");
+                Err(Rejection::Misconfigured)
+            },
+            |(_, plan)| Ok(plan),
+        )
+    }
+
+    /// What the class of a route means here (semantics.md section 2).
+    fn terms(&self, method: &Method, target: &Target<'_>) -> Result<Terms, Rejection> {
+        let refusal = &self.config.refusal;
+        match target.route.class {
+            Class::Free => Ok(Terms::Free),
+            Class::Metered => Ok(Terms::Priced),
+            Class::Realtime => Err(Rejection::WebSocket),
+            Class::SessionGrant => match refusal.session_grants {
+                SessionGrants::Refuse => Err(Rejection::SessionGrant),
+                SessionGrants::Price(price) => Ok(Terms::Fixed(price)),
+            },
+            Class::Administration => match refusal.administration {
+                Administration::Refuse => Err(Rejection::Administration),
+                Administration::Free => Ok(Terms::Free),
+            },
+            Class::Unknown => {
+                self.metrics.unknown_route(method, target.path.as_str());
+                match (method.as_str(), refusal.unknown_routes) {
+                    ("GET" | "HEAD" | "DELETE" | "OPTIONS", _) => Ok(Terms::Free),
+                    ("POST" | "PUT" | "PATCH", UnknownRoutes::Meter) => Ok(Terms::Priced),
+                    ("POST" | "PUT" | "PATCH", UnknownRoutes::Free) => Ok(Terms::Free),
+                    ("POST" | "PUT" | "PATCH", UnknownRoutes::Refuse) => {
+                        Err(Rejection::UnknownRoute)
+                    }
+                    _ => Err(Rejection::Method),
+                }
+            }
+        }
+    }
+
+    fn quote(
+        &self,
+        terms: &Terms,
+        target: &Target<'_>,
+        model: Option<&str>,
+    ) -> Result<Credits, Rejection> {
+        let (provider, operation) = (target.provider.as_str(), target.route.operation.as_str());
+        match terms {
+            Terms::Free => Ok(Credits::ZERO),
+            Terms::Fixed(price) => Ok(*price),
+            Terms::Priced => match self.config.prices.quote(provider, operation, model) {
+                Some(quote) => match quote.price {
+                    Price::PerCall(price) => Ok(price),
+                },
+                None => Err(Rejection::NoPrice { model: model.unwrap_or(operation).to_owned() }),
+            },
+        }
+    }
+
+    /// Reserves `price`, or says why not. A caller whose record has changed since it was read is identified anew.
+    async fn hold(
+        &self,
+        head: &request::Parts,
+        mut caller: Caller,
+        price: Credits,
+        record: &mut Record,
+    ) -> Result<(Call, Funds), Rejection> {
+        let slot = self.settler.slot().ok_or(Rejection::Busy)?;
+        let call = self.settler.guard(slot, caller.record.account.clone(), record.id);
+        for _ in 0..=STALE_RETRIES {
+            let plan = self.plan(&caller)?;
+            let operation = Operation::Hold {
+                amount: price,
+                ttl_millis: u64::try_from(self.settler.ttl().as_millis()).unwrap_or(u64::MAX),
+                version: caller.version(),
+                period: period(&caller.record, plan, (self.clock)()),
+            };
+            let refusal = match self.ask(&caller, record.id, operation).await? {
+                (Ok(()), funds) => {
+                    record.held = Some(price);
+                    return Ok((call, funds));
+                }
+                (Err(refusal), _) => refusal,
+            };
+            if matches!(refusal, Refusal::Stale { .. }) {
+                caller.forget(&self.directory);
+                caller = self.identify(head, record).await?;
+                continue;
+            }
+            call.was_refused();
+            self.metrics.hold_ended(HoldOutcome::Refused);
+            return Err(Rejection::of_hold(&refusal, plan.pace.when_exhausted));
+        }
+        Err(Rejection::LedgerAway)
+    }
+
+    async fn ask(
+        &self,
+        caller: &Caller,
+        id: Id,
+        operation: Operation,
+    ) -> Result<(Result<(), Refusal>, Funds), Rejection> {
+        let asked = Instant::now();
+        let answer = self.ledger.apply(&caller.record.account, id, operation).await;
+        let result = match &answer {
+            Ok(reply) if reply.outcome.is_ok() => LedgerResult::Done,
+            Ok(_) => LedgerResult::Refused,
+            Err(_) => LedgerResult::Failed,
+        };
+        self.metrics.ledger_answered("hold", result, asked.elapsed());
+        let reply = answer?;
+        Ok((reply.outcome.map(|_| ()), reply.funds))
+    }
+
+    /// Sends the request to its provider and waits for the head of the answer.
+    async fn send(
+        &self,
+        target: &Target<'_>,
+        head: request::Parts,
+        body: Outgoing,
+        plain_answer: bool,
+        record: &mut Record,
+    ) -> Result<Response<Incoming>, Rejection> {
+        let query = head.uri.query().map(credentials::query_without_key);
+        let upstream = target.upstream;
+        let (method, headers) = (head.method, head.headers);
+        let request =
+            upstream.request(method, &target.path, query.as_deref(), headers, body, plain_answer);
+        let request = request.map_err(|error| {
+            tracing::error!(%error, "a request could not be made");
+            Rejection::Internal
+        })?;
+        self.metrics.sent(record.started.elapsed());
+        let sent = Instant::now();
+        let answer = upstream.send(request).await;
+        record.upstream = Some(sent.elapsed());
+        match answer {
+            Ok(response) => {
+                self.metrics.upstream_answered(sent.elapsed());
+                Ok(response)
+            }
+            Err(error) => {
+                self.metrics.upstream_failed(error.kind());
+                tracing::warn!(provider = target.provider.as_str(), %error, "a provider gave no answer");
+                Err(Rejection::of_upstream(&error))
+            }
+        }
+    }
+
+    /// A provider's answer on its way back.
+    fn pass(
+        &self,
+        response: Response<Incoming>,
+        metered: Option<Metered>,
+        mut record: Record,
+    ) -> Response<Answer> {
+        record.status = Some(response.status());
+        let (head, body) = response.into_parts();
+        let is_stream = has_token(&head.headers, &CONTENT_TYPE, "text/event-stream");
+        let stream = is_stream.then(|| self.metrics.stream_opened());
+        let pause = self.config.providers.values().map(|provider| provider.timeouts.idle).max();
+        let body = Answer::passed(body, pause.unwrap_or_default(), metered, record, stream);
+        Response::from_parts(head, body)
+    }
+
+    /// The answer to a request that is not passed on.
+    fn refuse(&self, rejection: &Rejection, mut record: Record) -> Response<Answer> {
+        let code = rejection.code();
+        self.metrics.refused(code);
+        record.status = Some(rejection.status());
+        record.ending = Ending::Refused(code);
+        let dialect = self.upstreams[&self.config.default_provider].dialect;
+        let (top_up, id) = (&self.config.refusal.top_up_url, record.id.to_string());
+        rejection.response(dialect, top_up, &id).map(Answer::own)
+    }
+}
+
+/// The plan's month of an account at `now`.
+fn period(record: &crate::directory::Record, plan: &Plan, now: Timestamp) -> Option<Period> {
+    Period::containing(record.anchor, record.zone, plan.monthly_credits, now)
+}
+
+fn peeked_model(
+    head: &request::Parts,
+    at: ModelAt,
+    body: &Bytes,
+) -> Result<Option<String>, Rejection> {
+    let text = |name: HeaderName| head.headers.get(name).and_then(|value| value.to_str().ok());
+    if at == ModelAt::Query {
+        return Ok(peek::model_in_query(head.uri.query().unwrap_or_default())?);
+    }
+    Ok(peek::peek(at, text(CONTENT_TYPE), text(CONTENT_ENCODING), body)?.model)
+}
+
+fn evidence(dialect: Dialect, headers: &HeaderMap) -> Evidence {
+    let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    Evidence::for_response(dialect, text(CONTENT_TYPE), text(CONTENT_ENCODING))
+}
+
+/// Whether a header lists `token`, alone or before a parameter.
+fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    values
+        .flat_map(|value| value.split([',', ';']))
+        .any(|value| value.trim().eq_ignore_ascii_case(token))
 }

@@ -31,7 +31,6 @@ pub struct Budgeted {
 }
 
 /// The memory that all request bodies may take together.
-#[derive(Clone)]
 pub struct Budget {
     permits: Arc<Semaphore>,
 }
@@ -153,7 +152,9 @@ impl Paced {
                 let pause = self.pause;
                 let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(pause)));
                 match waiting.as_mut().poll(cx) {
-                    Poll::Ready(()) => Poll::Ready(Some(Err("the request body paused for too long".into()))),
+                    Poll::Ready(()) => {
+                        Poll::Ready(Some(Err("the request body paused for too long".into())))
+                    }
                     Poll::Pending => Poll::Pending,
                 }
             }

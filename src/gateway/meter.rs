@@ -4,6 +4,7 @@
 //! seen by then (semantics.md section 4). Settling only sends: the settler does the rest.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use super::limits::Running;
 use super::record::{Ending, Record};
 use crate::credit::Credits;
 use crate::ledger::{Call, Charge};
-use crate::metrics::Open;
+use crate::metrics::{HoldOutcome, Metrics, Open};
 use crate::provider::Evidence;
 
 /// How a body ended.
@@ -58,8 +59,10 @@ pub struct Metered {
     pub price: Credits,
     /// What the bytes have shown.
     pub evidence: Evidence,
+    /// Counts the charge.
+    pub metrics: Arc<Metrics>,
     /// Its place among the account's running calls.
-    pub running: Running,
+    pub _running: Running,
 }
 
 impl Metered {
@@ -76,6 +79,10 @@ impl Metered {
     fn end(self, end: End) -> Charge {
         let charge = charge(end, &self.evidence, self.price);
         self.call.resolve(charge);
+        self.metrics.hold_ended(match charge {
+            Charge::Settle(_) => HoldOutcome::Settled,
+            Charge::Release => HoldOutcome::Released,
+        });
         charge
     }
 }

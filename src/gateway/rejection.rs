@@ -11,7 +11,9 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AU
 use http::{Response, StatusCode};
 
 use super::peek::Malformed;
+use super::upstream::UpstreamError;
 use crate::config::WhenExhausted;
+use crate::credit::Refusal as Hold;
 use crate::ledger::LedgerError;
 use crate::provider::credentials::CredentialError;
 use crate::provider::{Dialect, PathError, Refusal};
@@ -88,6 +90,37 @@ impl From<LedgerError> for Rejection {
     }
 }
 
+impl Rejection {
+    /// Why a hold was refused; `status` is the plan's word for credits that are gone.
+    pub fn of_hold(refusal: &Hold, status: WhenExhausted) -> Self {
+        match refusal {
+            Hold::Exhausted => Self::Exhausted { status },
+            Hold::Held => Self::Held,
+            Hold::Owed => Self::Owed { status },
+            Hold::Inactive => Self::Inactive,
+            Hold::TooManyHolds => Self::Busy,
+            Hold::Stale { .. }
+            | Hold::AlreadyResolved
+            | Hold::Conflict
+            | Hold::TooOld
+            | Hold::UnknownSource
+            | Hold::Ended
+            | Hold::TooMuch => {
+                tracing::error!(%refusal, "a hold was refused for a reason that no hold has");
+                Self::LedgerAway
+            }
+        }
+    }
+
+    /// Why a provider gave no answer.
+    pub fn of_upstream(error: &UpstreamError) -> Self {
+        match error {
+            UpstreamError::Away(_) => Self::UpstreamAway,
+            UpstreamError::Slow(_) => Self::UpstreamSlow,
+        }
+    }
+}
+
 impl From<Malformed> for Rejection {
     fn from(malformed: Malformed) -> Self {
         Self::Malformed(malformed)
@@ -131,7 +164,10 @@ impl Rejection {
         let (status, kind, code, retry) = self.words();
         let message = self.message(top_up);
         let param = match self {
-            Self::Malformed(malformed) => malformed.param(),
+            Self::Malformed(Malformed::NoModel | Malformed::ModelTooLong) => Some("model"),
+            Self::Malformed(
+                Malformed::WrongType { field } | Malformed::DuplicateField { field },
+            ) => Some(*field),
             _ => None,
         };
         let body = dialect.error_body(&Refusal { status, kind, code, message: &message, param });

@@ -83,10 +83,14 @@ impl UpstreamError {
 #[derive(Debug, thiserror::Error)]
 pub enum UpstreamSetupError {
     /// TLS is needed and no certificate of an authority was found.
-    #[error("no trusted certificates were found for `https`: install the `ca-certificates` package ({0})")]
+    #[error(
+        "no trusted certificates were found for `https`: install the `ca-certificates` package ({0})"
+    )]
     Certificates(std::io::Error),
     /// The key can't stand in a header.
-    #[error("the provider's key has characters that a header can't carry: check for line breaks around it")]
+    #[error(
+        "the provider's key has characters that a header can't carry: check for line breaks around it"
+    )]
     Key,
 }
 
@@ -138,7 +142,10 @@ impl Upstream {
     }
 
     /// Sends a call and waits for the head of its answer.
-    pub async fn send(&self, request: Request<Outgoing>) -> Result<Response<Incoming>, UpstreamError> {
+    pub async fn send(
+        &self,
+        request: Request<Outgoing>,
+    ) -> Result<Response<Incoming>, UpstreamError> {
         let limit = self.timeouts.header;
         match tokio::time::timeout(limit, self.client.request(request)).await {
             Ok(Ok(mut response)) => {
@@ -228,7 +235,8 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
 }
 
 fn remove_prefixed(headers: &mut HeaderMap, prefixes: &[&str]) {
-    let private = |name: &&HeaderName| prefixes.iter().any(|start| name.as_str().starts_with(start));
+    let private =
+        |name: &&HeaderName| prefixes.iter().any(|start| name.as_str().starts_with(start));
     let found: Vec<HeaderName> = headers.keys().filter(private).cloned().collect();
     for name in found {
         headers.remove(name);
