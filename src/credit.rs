@@ -4,7 +4,9 @@
 //! same books on every machine, which is what the ledger engines and the auditor rely on.
 
 mod amount;
+mod price;
 mod time;
 
-pub use amount::Credits;
+pub use amount::{AmountError, Credits};
+pub use price::{ModelGlob, Price, PriceList, PriceSource, Quote, Rule};
 pub use time::Timestamp;
