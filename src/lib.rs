@@ -3,4 +3,6 @@
 //! The modules, in reading order:
 
 pub mod credit;
+pub mod metrics;
 pub mod server;
+pub mod telemetry;
