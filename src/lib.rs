@@ -2,6 +2,7 @@
 //!
 //! The modules, in reading order:
 
+pub mod config;
 pub mod credit;
 pub mod metrics;
 pub mod server;
