@@ -163,7 +163,11 @@ impl Gateway {
     }
 
     /// Finds the provider and classifies the path that it will be sent.
-    fn target(&self, head: &request::Parts, record: &mut Record) -> Result<Target<'_>, Rejection> {
+    fn target<'a>(
+        &'a self,
+        head: &'a request::Parts,
+        record: &mut Record,
+    ) -> Result<Target<'a>, Rejection> {
         let (provider, upstream, raw) = self.mount(head.uri.path());
         let path = Path::normalise(&head.method, raw)?;
         path.as_str().clone_into(&mut record.path);

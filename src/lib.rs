@@ -12,6 +12,8 @@ pub mod ledger;
 
 pub mod directory;
 
+pub mod statement;
+
 pub mod config;
 
 pub mod metrics;

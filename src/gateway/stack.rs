@@ -21,25 +21,28 @@ use super::{Answer, Gateway};
 pub fn stack(
     gateway: Arc<Gateway>,
     in_flight: usize,
-) -> BoxCloneSyncService<Request<Incoming>, Response<Answer>, Infallible> {
+) -> BoxCloneSyncService<Request<Incoming>, Response<Shielded>, Infallible> {
     let handle = service_fn(move |request| {
         let gateway = Arc::clone(&gateway);
         async move { Ok::<_, Infallible>(gateway.handle(request).await) }
     });
     let service = ServiceBuilder::new()
         // What the layers below can't answer becomes an answer here: nothing leaves as an error.
-        .layer(MapResultLayer::new(|answered: Result<Response<Answer>, BoxError>| {
-            Ok::<_, Infallible>(answered.unwrap_or_else(|_| plain(StatusCode::SERVICE_UNAVAILABLE)))
-        }))
+        .map_result(|answered: Result<Response<Shielded>, BoxError>| {
+            Ok::<_, Infallible>(answered.unwrap_or_else(|_| refused_for_load()))
+        })
         // Refuses at once where the limit below would make requests wait.
-        .layer(LoadShedLayer::new())
+        .load_shed()
         // Shared by all connections.
         .layer(GlobalConcurrencyLimitLayer::new(in_flight))
         // A defect costs one request, not the process; the guards of its call have been dropped by then.
-        .layer(CatchPanicLayer::custom(panicked))
+        .layer(CatchPanicLayer::custom(panicked as fn(_) -> _))
         .service(handle);
     BoxCloneSyncService::new(service)
 }
+
+/// An answer's body behind the layer that catches panics.
+pub type Shielded = UnsyncBoxBody<Bytes, BoxError>;
 
 fn panicked(_: Box<dyn Any + Send + 'static>) -> Response<Answer> {
     tracing::error!("a request failed by a defect of the gateway: see the panic above");
