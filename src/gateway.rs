@@ -149,7 +149,7 @@ impl Gateway {
         let returned = if did_work { Credits::ZERO } else { price };
         let remaining = funds.spendable().saturating_add(returned);
         let told = Told { charged, remaining, funds, id: record.id };
-        told.write(&self.config.headers, did_work, response.headers_mut());
+        told.write(self.config.headers, did_work, response.headers_mut());
         if !did_work {
             call.resolve(Charge::Release);
             self.metrics.hold_ended(HoldOutcome::Released);
@@ -158,14 +158,14 @@ impl Gateway {
         }
         let evidence = evidence(target.upstream.dialect, response.headers());
         let metrics = Arc::clone(&self.metrics);
-        let metered = Metered { call, price, evidence, metrics, _running: running };
+        let metered = Metered { call, price, evidence, metrics, running };
         Ok(Outcome::Passed(response, Some(metered)))
     }
 
     /// Finds the provider and classifies the path that it will be sent.
     fn target<'a>(
         &'a self,
-        head: &'a request::Parts,
+        head: &request::Parts,
         record: &mut Record,
     ) -> Result<Target<'a>, Rejection> {
         let (provider, upstream, raw) = self.mount(head.uri.path());
@@ -180,16 +180,15 @@ impl Gateway {
     }
 
     /// A path may start with a provider's name; without one it goes to the default provider.
-    fn mount<'a>(&'a self, path: &'a str) -> (&'a Name, &'a Upstream, &'a str) {
+    fn mount<'a, 'p>(&'a self, path: &'p str) -> (&'a Name, &'a Upstream, &'p str) {
         let (first, rest) =
             path.strip_prefix('/').and_then(|path| path.split_once('/')).unwrap_or_default();
         let named = self.upstreams.iter().find(|(name, _)| name.as_str() == first);
-        match named {
-            Some((name, upstream)) => (name, upstream, &path[path.len() - rest.len() - 1..]),
-            None => {
-                let name = &self.config.default_provider;
-                (name, &self.upstreams[name], path)
-            }
+        if let Some((name, upstream)) = named {
+            (name, upstream, &path[path.len() - rest.len() - 1..])
+        } else {
+            let name = &self.config.default_provider;
+            (name, &self.upstreams[name], path)
         }
     }
 
@@ -234,13 +233,13 @@ impl Gateway {
             },
             Class::Unknown => {
                 self.metrics.unknown_route(method, target.path.as_str());
-                match (method.as_str(), refusal.unknown_routes) {
-                    ("GET" | "HEAD" | "DELETE" | "OPTIONS", _) => Ok(Terms::Free),
-                    ("POST" | "PUT" | "PATCH", UnknownRoutes::Meter) => Ok(Terms::Priced),
-                    ("POST" | "PUT" | "PATCH", UnknownRoutes::Free) => Ok(Terms::Free),
-                    ("POST" | "PUT" | "PATCH", UnknownRoutes::Refuse) => {
-                        Err(Rejection::UnknownRoute)
-                    }
+                match method.as_str() {
+                    "GET" | "HEAD" | "DELETE" | "OPTIONS" => Ok(Terms::Free),
+                    "POST" | "PUT" | "PATCH" => match refusal.unknown_routes {
+                        UnknownRoutes::Meter => Ok(Terms::Priced),
+                        UnknownRoutes::Free => Ok(Terms::Free),
+                        UnknownRoutes::Refuse => Err(Rejection::UnknownRoute),
+                    },
                     _ => Err(Rejection::Method),
                 }
             }

@@ -21,7 +21,7 @@ pub struct Told {
 impl Told {
     /// Writes what `switches` allow into `headers`. After a hold that was given back (`!did_work`) only the sum is known:
     /// what lies in which lot again is for `GET /credits` to say.
-    pub fn write(&self, switches: &Headers, did_work: bool, headers: &mut HeaderMap) {
+    pub fn write(&self, switches: Headers, did_work: bool, headers: &mut HeaderMap) {
         let mut put = |on: bool, name: &'static str, value: String| {
             if on && let Ok(value) = HeaderValue::try_from(value) {
                 headers.insert(name, value);

@@ -1,19 +1,18 @@
 //! The layers around [`Gateway::handle`], from the outside in. A concern is a layer only if it knows nothing of routes,
 //! callers and credits.
 
-use std::any::Any;
 use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tower::limit::GlobalConcurrencyLimitLayer;
-use tower::load_shed::LoadShedLayer;
-use tower::util::{BoxCloneSyncService, MapResultLayer};
-use tower::{BoxError, ServiceBuilder, service_fn};
-use tower_http::catch_panic::CatchPanicLayer;
+use tower::util::BoxCloneSyncService;
+use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
 
 use super::{Answer, Gateway};
 
@@ -21,32 +20,30 @@ use super::{Answer, Gateway};
 pub fn stack(
     gateway: Arc<Gateway>,
     in_flight: usize,
-) -> BoxCloneSyncService<Request<Incoming>, Response<Shielded>, Infallible> {
+) -> BoxCloneSyncService<Request<Incoming>, Response<Answer>, Infallible> {
     let handle = service_fn(move |request| {
         let gateway = Arc::clone(&gateway);
-        async move { Ok::<_, Infallible>(gateway.handle(request).await) }
+        async move {
+            let answer = AssertUnwindSafe(gateway.handle(request)).catch_unwind().await;
+            // A defect costs one request, not its connection; the guards of its call have been dropped by now. What
+            // it may have left half-done is shared by nobody: requests share only what locks and channels protect.
+            Ok::<_, Infallible>(answer.unwrap_or_else(|_| plain(StatusCode::INTERNAL_SERVER_ERROR)))
+        }
     });
-    let service = ServiceBuilder::new()
-        // What the layers below can't answer becomes an answer here: nothing leaves as an error.
-        .map_result(|answered: Result<Response<Shielded>, BoxError>| {
-            Ok::<_, Infallible>(answered.unwrap_or_else(|_| refused_for_load()))
-        })
+    let limited = ServiceBuilder::new()
         // Refuses at once where the limit below would make requests wait.
         .load_shed()
         // Shared by all connections.
         .layer(GlobalConcurrencyLimitLayer::new(in_flight))
-        // A defect costs one request, not the process; the guards of its call have been dropped by then.
-        .layer(CatchPanicLayer::custom(panicked as fn(_) -> _))
         .service(handle);
-    BoxCloneSyncService::new(service)
-}
-
-/// An answer's body behind the layer that catches panics.
-pub type Shielded = UnsyncBoxBody<Bytes, BoxError>;
-
-fn panicked(_: Box<dyn Any + Send + 'static>) -> Response<Answer> {
-    tracing::error!("a request failed by a defect of the gateway: see the panic above");
-    plain(StatusCode::INTERNAL_SERVER_ERROR)
+    // What the layers can't answer becomes an answer here: nothing leaves as an error.
+    BoxCloneSyncService::new(service_fn(move |request| {
+        let answer = limited.clone().oneshot(request);
+        async move {
+            let answer = answer.await;
+            Ok(answer.unwrap_or_else(|_: BoxError| plain(StatusCode::SERVICE_UNAVAILABLE)))
+        }
+    }))
 }
 
 /// An answer before any dialect is known.

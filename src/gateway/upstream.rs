@@ -22,7 +22,7 @@ use crate::provider::{Dialect, Path, credentials};
 
 /// Connections that wait for their next call, for each provider.
 const IDLE_CONNECTIONS: usize = 1024;
-const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Concern one hop only (RFC 9110 section 7.6.1), beside what `Connection` names.
 static HOP_BY_HOP: [HeaderName; 9] = [
