@@ -100,9 +100,7 @@ pub struct NewSecret(String);
 impl NewSecret {
     /// A secret from the operating system's random numbers.
     pub fn random() -> Result<Self, getrandom::Error> {
-        let mut bytes = [0_u8; 32];
-        getrandom::fill(&mut bytes)?;
-        Ok(Self(format!("cg_{}", hex(&bytes))))
+        Ok(Self(format!("cg_{}", random_hex::<32>()?)))
     }
 
     /// The secret itself, for the one answer that shows it.
@@ -122,13 +120,15 @@ impl fmt::Debug for NewSecret {
     }
 }
 
-/// Lower-case hexadecimal digits.
-pub fn hex(bytes: &[u8]) -> String {
+/// `N` random bytes of the operating system, as lower-case hexadecimal digits.
+pub fn random_hex<const N: usize>() -> Result<String, getrandom::Error> {
     use fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+    let mut bytes = [0_u8; N];
+    getrandom::fill(&mut bytes)?;
+    Ok(bytes.iter().fold(String::with_capacity(2 * N), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text
-    })
+    }))
 }
 
 /// The records and keys of a ledger, cached.

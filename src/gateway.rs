@@ -52,17 +52,17 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// The data plane: everything that a request needs on its way.
 pub struct Gateway {
-    pub config: Arc<Config>,
+    config: Arc<Config>,
     /// One for each provider of the configuration.
-    pub upstreams: BTreeMap<Name, Upstream>,
-    pub ledger: Ledger,
-    pub directory: Arc<Directory>,
-    pub settler: Settler,
-    pub metrics: Arc<Metrics>,
-    pub clock: Clock,
-    pub limits: Limits,
+    upstreams: BTreeMap<Name, Upstream>,
+    ledger: Ledger,
+    directory: Arc<Directory>,
+    settler: Settler,
+    metrics: Arc<Metrics>,
+    clock: Clock,
+    limits: Limits,
     /// The memory for request bodies.
-    pub bodies: Budget,
+    bodies: Budget,
 }
 
 /// Where a request goes: the provider, and the path as it is classified and sent.
@@ -91,6 +91,21 @@ enum Outcome {
 }
 
 impl Gateway {
+    /// A gateway to `upstreams`, one for each provider of `config`.
+    pub fn new(
+        config: Arc<Config>,
+        upstreams: BTreeMap<Name, Upstream>,
+        ledger: Ledger,
+        directory: Arc<Directory>,
+        settler: Settler,
+        metrics: Arc<Metrics>,
+        clock: Clock,
+    ) -> Self {
+        let bodies = Budget::new(config.limits.buffered_bodies);
+        let limits = Limits::new();
+        Self { config, upstreams, ledger, directory, settler, metrics, clock, limits, bodies }
+    }
+
     /// Answers a request; never fails. Notes what became of it.
     pub async fn handle(&self, request: Request<Incoming>) -> Response<Answer> {
         let id = Id::from_u128(uuid::Uuid::now_v7().as_u128());
@@ -134,14 +149,10 @@ impl Gateway {
         let model = peeked_model(&head, target.route.model, &bytes)?;
         let price = self.quote(&terms, &target, model.as_deref())?;
         record.model = model;
-        let body = Outgoing::whole(bytes, budgeted);
-        if price.is_zero() {
-            let response = self.send(&target, head, body, false, record).await?;
-            return Ok(Outcome::Passed(response, None));
-        }
         let running = self.limits.run(&caller, &plan.pace)?;
         let (call, funds) = self.hold(&head, caller, price, record).await?;
         // From here on the guard sees to it that the hold is resolved: dropped, it gives the credits back.
+        let body = Outgoing::whole(bytes, budgeted);
         let mut response = self.send(&target, head, body, true, record).await?;
 
         let did_work = response.status().is_success();

@@ -23,3 +23,9 @@ pub mod telemetry;
 pub mod server;
 
 pub mod sim;
+
+pub mod admin;
+
+pub mod app;
+
+pub mod cli;

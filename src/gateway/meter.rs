@@ -62,7 +62,6 @@ pub struct Metered {
     /// Counts the charge.
     pub metrics: Arc<Metrics>,
     /// Its place among the account's running calls.
-    #[expect(dead_code, reason = "held until the call has ended")]
     pub running: Running,
 }
 
