@@ -6,7 +6,7 @@ pub struct Admin {
     pub directory: Arc<crate::directory::Directory>,
     pub metrics: Arc<crate::metrics::Metrics>,
     pub settler: crate::ledger::Settler,
-    pub clock: crate::gateway::Clock,
+    pub clock: crate::ledger::Clock,
     pub token: crate::config::Secret,
     pub ready: Arc<AtomicBool>,
 }

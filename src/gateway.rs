@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, UPGRADE};
@@ -40,15 +40,15 @@ use rejection::Rejection;
 use crate::config::{Administration, Config, Name, Plan, SessionGrants, UnknownRoutes};
 use crate::credit::{Credits, Funds, Id, Operation, Period, Price, Refusal, Timestamp};
 use crate::directory::Directory;
-use crate::ledger::{Call, Charge, Ledger, Settler};
+use crate::ledger::{Call, Charge, Clock, Ledger, LedgerError, Settler};
 use crate::metrics::{HoldOutcome, LedgerResult, Metrics};
 use crate::provider::{Class, Dialect, Evidence, ModelAt, Path, Route, credentials};
 
+/// How long the ledger may take for a hold. The guard gives back what may have been reserved in spite of it.
+const HOLD_LIMIT: Duration = Duration::from_secs(5);
+
 /// How often a hold is tried again because the account's record had changed meanwhile.
 const STALE_RETRIES: u32 = 3;
-
-/// Tells the time.
-pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// The data plane: everything that a request needs on its way.
 pub struct Gateway {
@@ -185,6 +185,8 @@ impl Gateway {
         let upgrade = has_token(&head.headers, &UPGRADE, "websocket");
         let route = upstream.dialect.route(&head.method, upgrade, &path);
         record.route = route.pattern;
+        record.dialect = upstream.dialect;
+        record.pause = upstream.timeouts.idle;
         record.class = route.class.as_str();
         record.operation = route.operation.as_str();
         Ok(Target { provider, upstream, path, route })
@@ -320,7 +322,10 @@ impl Gateway {
         operation: Operation,
     ) -> Result<(Result<(), Refusal>, Funds), Rejection> {
         let asked = Instant::now();
-        let answer = self.ledger.apply(&caller.record.account, id, operation).await;
+        let asking = self.ledger.apply(&caller.record.account, id, operation);
+        let answer = tokio::time::timeout(HOLD_LIMIT, asking).await.unwrap_or_else(|_| {
+            Err(LedgerError::Unknown(format!("no answer within {HOLD_LIMIT:?}")))
+        });
         let result = match &answer {
             Ok(reply) if reply.outcome.is_ok() => LedgerResult::Done,
             Ok(_) => LedgerResult::Refused,
@@ -377,8 +382,7 @@ impl Gateway {
         let (head, body) = response.into_parts();
         let is_stream = has_token(&head.headers, &CONTENT_TYPE, "text/event-stream");
         let stream = is_stream.then(|| self.metrics.stream_opened());
-        let pause = self.config.providers.values().map(|provider| provider.timeouts.idle).max();
-        let body = Answer::passed(body, pause.unwrap_or_default(), metered, record, stream);
+        let body = Answer::passed(body, metered, record, stream);
         Response::from_parts(head, body)
     }
 
@@ -388,9 +392,8 @@ impl Gateway {
         self.metrics.refused(code);
         record.status = Some(rejection.status());
         record.ending = Ending::Refused(code);
-        let dialect = self.upstreams[&self.config.default_provider].dialect;
         let (top_up, id) = (&self.config.refusal.top_up_url, record.id.to_string());
-        rejection.response(dialect, top_up, &id).map(Answer::own)
+        rejection.response(record.dialect, top_up, &id).map(Answer::own)
     }
 }
 
