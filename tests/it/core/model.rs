@@ -1,0 +1,533 @@
+//! The rules of credits, written a second time from their specification alone.
+//!
+//! Built unlike the core on purpose: one flat list of rows says where every credit that was ever granted is now,
+//! numbers are `i128`, and what the core stores (remaining, held, used …) is counted from the rows each time it is
+//! asked for. Slow, and short enough to be read against the rules. It must not share code with the core beyond
+//! the types in which questions are asked and answered.
+
+use std::collections::BTreeMap;
+
+use creditgate::credit::{
+    Account, Credits, Done, ExpiredHold, Funds, HOLDS_MAX, Hold, Id, Lot, LotKind, Operation, Part,
+    Period, REMEMBERED_MILLIS, Refusal, Source, SourceId, Timestamp,
+};
+
+const MAX: i128 = 4_000_000_000_000_000;
+
+/// Where credits are. Those that left `Free` and `Held` never come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Free,
+    Held(Id),
+    Used,
+    Expired,
+    Voided,
+    Repaid,
+}
+
+/// So many credits of one lot in one place.
+#[derive(Clone, Debug)]
+struct Row {
+    lot: u32,
+    place: Place,
+    amount: i128,
+}
+
+/// What was agreed on when a lot was opened.
+#[derive(Clone, Debug)]
+struct Terms {
+    no: u32,
+    kind: LotKind,
+    source: Option<SourceId>,
+    start: Timestamp,
+    end: Timestamp,
+}
+
+#[derive(Clone, Debug)]
+struct Running {
+    id: Id,
+    deadline: Timestamp,
+    done: i128,
+}
+
+/// What a source was granted, and what was asked back: `voided` in all, `owed` of it as debt.
+#[derive(Clone, Debug)]
+struct Granted {
+    lot: u32,
+    kind: LotKind,
+    start: Timestamp,
+    end: Timestamp,
+    amount: i128,
+    voided: i128,
+    owed: i128,
+}
+
+/// One account.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Model {
+    rows: Vec<Row>,
+    lots: Vec<Terms>,
+    running: Vec<Running>,
+    expired: Vec<ExpiredHold>,
+    sources: BTreeMap<SourceId, Granted>,
+    debt: i128,
+    gate: Timestamp,
+    version: u64,
+    plan_start: Timestamp,
+    clock: Timestamp,
+    wrote: bool,
+}
+
+/// The account as the core would store it, without what only numbers its entries.
+impl Model {
+    /// One operation at `now`: what is due, the operation, what is due then.
+    pub(super) fn apply(
+        &mut self,
+        id: Id,
+        operation: &Operation,
+        now: Timestamp,
+    ) -> Result<Done, Refusal> {
+        let now = now.max(self.clock);
+        self.wrote = false;
+        self.carry_out_due(now);
+        let outcome = self.operate(id, operation, now);
+        self.wrote |= outcome.as_ref().is_ok_and(always_writes);
+        self.carry_out_due(now);
+        if self.wrote {
+            self.clock = now;
+        }
+        outcome
+    }
+
+    /// What a reader sees at `now`.
+    pub(super) fn read(&self, period: Option<Period>, now: Timestamp) -> Self {
+        let mut seen = self.clone();
+        let now = now.max(seen.clock);
+        seen.wrote = false;
+        seen.carry_out_due(now);
+        if now < seen.gate {
+            seen.open_period(period, now);
+        }
+        seen.carry_out_due(now);
+        if seen.wrote {
+            seen.clock = now;
+        }
+        seen
+    }
+
+    /// The instant at which something asked for at `now` happens.
+    pub(super) fn clamped(&self, now: Timestamp) -> Timestamp {
+        now.max(self.clock)
+    }
+
+    fn operate(
+        &mut self,
+        id: Id,
+        operation: &Operation,
+        now: Timestamp,
+    ) -> Result<Done, Refusal> {
+        match operation {
+            Operation::Grant { source, kind, start, end, amount } => {
+                let asked = (*kind, *start, *end, micros(*amount));
+                self.grant(source, asked, now)
+            }
+            Operation::Gate { until, version } => Ok(self.set_gate(*until, *version)),
+            Operation::Plan { allowance } => self.change_plan(micros(*allowance), now),
+            Operation::Hold { amount, ttl_millis, version, period } => {
+                if *version < self.version {
+                    return Err(Refusal::Stale { version: self.version });
+                }
+                self.hold(id, micros(*amount), now.after_millis(*ttl_millis), *period, now)
+            }
+            Operation::Extend { beat: _, more, ttl_millis, done } => {
+                self.extend(id, micros(*more), now.after_millis(*ttl_millis), micros(*done), now)
+            }
+            Operation::Settle { amount } => self.settle(id, micros(*amount), now),
+            Operation::Release => {
+                self.end_hold(id).ok_or(Refusal::AlreadyResolved)?;
+                Ok(Done::Released)
+            }
+            Operation::Void { source, total } => self.void(source, micros(*total)),
+        }
+    }
+
+    fn grant(
+        &mut self,
+        source: &SourceId,
+        (kind, start, end, amount): (LotKind, Timestamp, Timestamp, i128),
+        now: Timestamp,
+    ) -> Result<Done, Refusal> {
+        if let Some(old) = self.sources.get(source) {
+            let same = (old.kind, old.start, old.end, old.amount) == (kind, start, end, amount);
+            let before = Done::GrantedBefore { lot: old.lot };
+            return if same { Ok(before) } else { Err(Refusal::Conflict) };
+        }
+        if end <= start || end <= now {
+            return Err(Refusal::Ended);
+        }
+        if self.in_lots() + amount > MAX {
+            return Err(Refusal::TooMuch);
+        }
+        let (lot, repaid) = self.open_lot(kind, Some(source), (start, end), amount);
+        let granted = Granted { lot, kind, start, end, amount, voided: 0, owed: 0 };
+        self.sources.insert(source.clone(), granted);
+        Ok(Done::Granted { lot, repaid: credits(repaid) })
+    }
+
+    fn set_gate(&mut self, until: Timestamp, version: u64) -> Done {
+        let ignored = version <= self.version;
+        if !ignored {
+            (self.gate, self.version) = (until, version);
+        }
+        Done::Gated { ignored }
+    }
+
+    /// The open plan lot gets what the new allowance leaves after what is gone from it, and keeps what is held.
+    fn change_plan(&mut self, allowance: i128, now: Timestamp) -> Result<Done, Refusal> {
+        let Some(lot) = self.open_lots(now).into_iter().find(|no| self.is_plan(*no)) else {
+            return Ok(Done::Planned { change: 0 });
+        };
+        let remaining = self.remaining(lot);
+        let gone = self.granted(lot) - remaining;
+        let change = (allowance - gone).max(self.held(lot)) - remaining;
+        if self.in_lots() + change > MAX {
+            return Err(Refusal::TooMuch);
+        }
+        self.put(lot, Place::Free, change);
+        self.wrote |= change != 0;
+        Ok(Done::Planned { change: i64::try_from(change).unwrap() })
+    }
+
+    fn hold(
+        &mut self,
+        id: Id,
+        amount: i128,
+        deadline: Timestamp,
+        period: Option<Period>,
+        now: Timestamp,
+    ) -> Result<Done, Refusal> {
+        if now >= self.gate {
+            return Err(Refusal::Inactive);
+        }
+        let settleable = |old: &ExpiredHold| old.id == id && now < old.settle_until;
+        if self.running.iter().any(|old| old.id == id) || self.expired.iter().any(settleable) {
+            return Err(Refusal::Conflict);
+        }
+        self.open_period(period, now);
+        if self.running.len() >= HOLDS_MAX {
+            return Err(Refusal::TooManyHolds);
+        }
+        if self.debt > 0 {
+            return Err(Refusal::Owed);
+        }
+        self.enough_for(amount, now)?;
+        self.take(amount, &self.open_lots(now), Place::Free, Place::Held(id));
+        self.running.push(Running { id, deadline, done: 0 });
+        Ok(Done::Held)
+    }
+
+    fn extend(
+        &mut self,
+        id: Id,
+        more: i128,
+        deadline: Timestamp,
+        done: i128,
+        now: Timestamp,
+    ) -> Result<Done, Refusal> {
+        if !self.running.iter().any(|hold| hold.id == id) {
+            return Err(Refusal::AlreadyResolved);
+        }
+        if more > 0 {
+            if now >= self.gate {
+                return Err(Refusal::Inactive);
+            }
+            if self.debt > 0 {
+                return Err(Refusal::Owed);
+            }
+            self.enough_for(more, now)?;
+        }
+        self.take(more, &self.open_lots(now), Place::Free, Place::Held(id));
+        let held = self.count(|row| row.place == Place::Held(id));
+        for hold in self.running.iter_mut().filter(|hold| hold.id == id) {
+            hold.deadline = hold.deadline.max(deadline);
+            hold.done = hold.done.max(done.min(held));
+        }
+        Ok(Done::Extended)
+    }
+
+    fn settle(&mut self, id: Id, amount: i128, now: Timestamp) -> Result<Done, Refusal> {
+        let settleable = |old: &ExpiredHold| old.id == id && now < old.settle_until;
+        let charge = if self.running.iter().any(|hold| hold.id == id) {
+            amount
+        } else if let Some(at) = self.expired.iter().position(settleable) {
+            (amount - micros(self.expired.remove(at).charged)).max(0)
+        } else {
+            return Err(Refusal::AlreadyResolved);
+        };
+        let own = self.take(charge, &self.lots_of(id), Place::Held(id), Place::Used);
+        self.end_hold(id);
+        let overrun = self.take(charge - own, &self.open_lots(now), Place::Free, Place::Used);
+        let owed = charge - own - overrun;
+        self.debt += owed;
+        Ok(Done::Settled { charged: credits(charge), owed: credits(owed) })
+    }
+
+    fn void(&mut self, source: &SourceId, total: i128) -> Result<Done, Refusal> {
+        let old = self.sources.get(source).cloned().ok_or(Refusal::UnknownSource)?;
+        let due = (total.min(old.amount) - old.voided).max(0);
+        let taken = self.take(due, &[old.lot], Place::Free, Place::Voided);
+        let at = |place| self.count(|row| row.lot == old.lot && row.place == place);
+        let gone = at(Place::Used) + at(Place::Repaid) + self.held(old.lot);
+        let owed = (due - taken).min(gone - old.owed).max(0);
+        self.debt += owed;
+        self.wrote |= due > 0;
+        let asked = Granted { voided: old.voided + due, owed: old.owed + owed, ..old };
+        self.sources.insert(source.clone(), asked);
+        Ok(Done::Voided { taken: credits(taken), owed: credits(owed) })
+    }
+
+    /// Holds run out, then lots end, then debt is repaid.
+    fn carry_out_due(&mut self, now: Timestamp) {
+        let due = |hold: &Running| hold.deadline <= now;
+        for Running { id, done, .. } in self.running.clone().into_iter().filter(due) {
+            self.take(done, &self.lots_of(id), Place::Held(id), Place::Used);
+            self.end_hold(id);
+            let settle_until = now.after_millis(REMEMBERED_MILLIS);
+            self.expired.push(ExpiredHold { id, charged: credits(done), settle_until });
+            self.wrote = true;
+        }
+        let ended: Vec<_> =
+            self.lots.iter().filter(|lot| lot.end <= now).map(|lot| lot.no).collect();
+        self.wrote |= self.take(MAX, &ended, Place::Free, Place::Expired) > 0;
+        if now < self.gate {
+            let repaid = self.take(self.debt, &self.open_lots(now), Place::Free, Place::Repaid);
+            self.debt -= repaid;
+            self.wrote |= repaid > 0;
+        }
+    }
+
+    fn open_period(&mut self, period: Option<Period>, now: Timestamp) {
+        let Some(Period { start, end, allowance }) = period else { return };
+        let new = self.plan_start < start && start <= now && now < end;
+        if !new || allowance.is_zero() || self.in_lots() + micros(allowance) > MAX {
+            return;
+        }
+        let old: Vec<_> = self.open_lots(now).into_iter().filter(|no| self.is_plan(*no)).collect();
+        for lot in self.lots.iter_mut().filter(|lot| old.contains(&lot.no)) {
+            lot.end = now;
+        }
+        self.take(MAX, &old, Place::Free, Place::Expired);
+        self.open_lot(LotKind::Plan, None, (start, end), micros(allowance));
+        self.plan_start = start;
+        self.wrote = true;
+    }
+
+    fn open_lot(
+        &mut self,
+        kind: LotKind,
+        source: Option<&SourceId>,
+        (start, end): (Timestamp, Timestamp),
+        amount: i128,
+    ) -> (u32, i128) {
+        let no = u32::try_from(self.lots.len()).unwrap() + 1;
+        self.lots.push(Terms { no, kind, source: source.cloned(), start, end });
+        self.put(no, Place::Free, amount);
+        let repaid = self.take(self.debt, &[no], Place::Free, Place::Repaid);
+        self.debt -= repaid;
+        (no, repaid)
+    }
+
+    fn enough_for(&self, amount: i128, now: Timestamp) -> Result<(), Refusal> {
+        let open = self.open_lots(now);
+        let short = amount - open.iter().map(|no| self.free(*no)).sum::<i128>();
+        let held: i128 = open.iter().map(|no| self.held(*no)).sum();
+        match short {
+            ..=0 => Ok(()),
+            _ if short <= held => Err(Refusal::Held),
+            _ => Err(Refusal::Exhausted),
+        }
+    }
+
+    /// Gives back what is still held for `id`; nothing if no such hold is open.
+    fn end_hold(&mut self, id: Id) -> Option<()> {
+        let at = self.running.iter().position(|hold| hold.id == id)?;
+        self.running.remove(at);
+        self.take(MAX, &self.lots_of(id), Place::Held(id), Place::Free);
+        Some(())
+    }
+
+    /// Moves up to `amount` from one place to another, lot after lot; how much it was.
+    fn take(&mut self, amount: i128, lots: &[u32], from: Place, to: Place) -> i128 {
+        let mut left = amount;
+        for &lot in lots {
+            let there = self.count(|row| row.lot == lot && row.place == from);
+            let moved = left.min(there);
+            self.put(lot, from, -moved);
+            self.put(lot, to, moved);
+            left -= moved;
+        }
+        amount - left
+    }
+
+    fn put(&mut self, lot: u32, place: Place, amount: i128) {
+        match self.rows.iter_mut().find(|row| row.lot == lot && row.place == place) {
+            Some(row) => row.amount += amount,
+            None => self.rows.push(Row { lot, place, amount }),
+        }
+        self.rows.retain(|row| row.amount != 0);
+    }
+}
+
+/// What the rows say.
+impl Model {
+    fn count(&self, counts: impl Fn(&Row) -> bool) -> i128 {
+        self.rows.iter().filter(|row| counts(row)).map(|row| row.amount).sum()
+    }
+
+    fn free(&self, lot: u32) -> i128 {
+        self.count(|row| row.lot == lot && row.place == Place::Free)
+    }
+
+    fn held(&self, lot: u32) -> i128 {
+        self.count(|row| row.lot == lot && matches!(row.place, Place::Held(_)))
+    }
+
+    fn remaining(&self, lot: u32) -> i128 {
+        self.free(lot) + self.held(lot)
+    }
+
+    fn granted(&self, lot: u32) -> i128 {
+        self.count(|row| row.lot == lot)
+    }
+
+    fn in_lots(&self) -> i128 {
+        self.count(|row| matches!(row.place, Place::Free | Place::Held(_)))
+    }
+
+    fn is_plan(&self, no: u32) -> bool {
+        self.lots.iter().any(|lot| lot.no == no && lot.kind == LotKind::Plan)
+    }
+
+    /// Lots that may be used at `now`, in burn order.
+    fn open_lots(&self, now: Timestamp) -> Vec<u32> {
+        let mut open: Vec<_> =
+            self.lots.iter().filter(|lot| lot.start <= now && now < lot.end).collect();
+        open.sort_by_key(|lot| (priority(lot.kind), lot.end, lot.start, lot.no));
+        open.into_iter().map(|lot| lot.no).collect()
+    }
+
+    /// Lots out of which `id` holds, in the order in which they came to the hold.
+    fn lots_of(&self, id: Id) -> Vec<u32> {
+        let own = self.rows.iter().filter(|row| row.place == Place::Held(id));
+        own.map(|row| row.lot).collect()
+    }
+
+    /// What could be spent at `now`.
+    pub(super) fn funds(&self, now: Timestamp) -> Funds {
+        let open = self.open_lots(now);
+        let of_kind = |kind| {
+            let lots = self.lots.iter().filter(|lot| lot.kind == kind && open.contains(&lot.no));
+            credits(lots.map(|lot| self.free(lot.no)).sum())
+        };
+        let plan = self.lots.iter().find(|lot| lot.kind == LotKind::Plan && open.contains(&lot.no));
+        Funds {
+            active: now < self.gate,
+            plan: of_kind(LotKind::Plan),
+            gift: of_kind(LotKind::Gift),
+            purchased: of_kind(LotKind::Purchased),
+            held: credits(open.iter().map(|no| self.held(*no)).sum()),
+            debt: credits(self.debt),
+            plan_end: plan.map(|lot| lot.end),
+        }
+    }
+
+    /// The source as the core would remember it.
+    pub(super) fn source(&self, source: &SourceId) -> Option<Source> {
+        let old = self.sources.get(source)?;
+        let at = |place| self.count(|row| row.lot == old.lot && row.place == place);
+        Some(Source {
+            lot: old.lot,
+            kind: old.kind,
+            start: old.start,
+            end: old.end,
+            granted: credits(old.amount),
+            expired: credits(at(Place::Expired)),
+            voided: credits(old.voided),
+            reclaimed: credits(at(Place::Voided) + old.owed),
+        })
+    }
+
+    /// The account as the core would store it at `now`, as entry number `seq`.
+    pub(super) fn account(&self, seq: u64, now: Timestamp) -> Account {
+        let kept = |lot: &&Terms| {
+            self.remaining(lot.no) > 0 || (lot.kind == LotKind::Plan && now < lot.end)
+        };
+        let mut lots: Vec<_> = self.lots.iter().filter(kept).map(|lot| self.lot(lot)).collect();
+        lots.sort_by_key(|lot| (priority(lot.kind), lot.end, lot.start, lot.no));
+        Account {
+            seq,
+            clock: self.clock,
+            gate_until: self.gate,
+            version: self.version,
+            debt: credits(self.debt),
+            plan_start: self.plan_start,
+            lots_opened: u32::try_from(self.lots.len()).unwrap(),
+            lots,
+            holds: self.running.iter().map(|hold| self.hold_of(hold)).collect(),
+            expired: self.expired.iter().filter(|old| now < old.settle_until).copied().collect(),
+        }
+    }
+
+    fn lot(&self, lot: &Terms) -> Lot {
+        Lot {
+            no: lot.no,
+            kind: lot.kind,
+            source: lot.source.clone(),
+            start: lot.start,
+            end: lot.end,
+            granted: credits(self.granted(lot.no)),
+            remaining: credits(self.remaining(lot.no)),
+            held: credits(self.held(lot.no)),
+        }
+    }
+
+    fn hold_of(&self, hold: &Running) -> Hold {
+        let own = self.rows.iter().filter(|row| row.place == Place::Held(hold.id));
+        Hold {
+            id: hold.id,
+            deadline: hold.deadline,
+            done: credits(hold.done),
+            parts: own.map(|row| Part { lot: row.lot, amount: credits(row.amount) }).collect(),
+        }
+    }
+}
+
+/// Whether an operation with this outcome always leaves an entry. The others say so themselves, if it did.
+fn always_writes(done: &Done) -> bool {
+    match done {
+        Done::GrantedBefore { .. } | Done::Planned { .. } | Done::Voided { .. } => false,
+        Done::Gated { ignored } => !ignored,
+        Done::Granted { .. }
+        | Done::Held
+        | Done::Extended
+        | Done::Settled { .. }
+        | Done::Released => true,
+    }
+}
+
+/// The burn order's first rule, as the specification has it.
+fn priority(kind: LotKind) -> u8 {
+    match kind {
+        LotKind::Plan => 10,
+        LotKind::Gift => 15,
+        LotKind::Purchased => 20,
+    }
+}
+
+fn micros(amount: Credits) -> i128 {
+    i128::from(amount.micros())
+}
+
+fn credits(amount: i128) -> Credits {
+    Credits::from_micros(u64::try_from(amount).unwrap()).unwrap()
+}
