@@ -1,1 +1,3 @@
-fn main() {}
+//! What creditgate promises, tested from outside.
+
+mod core;

@@ -5,20 +5,23 @@
 //! asked for. Slow, and short enough to be read against the rules. It must not share code with the core beyond
 //! the types in which questions are asked and answered.
 
+mod books;
+
 use std::collections::BTreeMap;
 
 use creditgate::credit::{
-    Account, Credits, Done, ExpiredHold, Funds, HOLDS_MAX, Hold, Id, Lot, LotKind, Operation, Part,
-    Period, REMEMBERED_MILLIS, Refusal, Source, SourceId, Timestamp,
+    Credits, Done, ExpiredHold, HOLDS_MAX, Id, LotKind, Operation, Period, REMEMBERED_MILLIS,
+    Refusal, SourceId, Timestamp,
 };
 
 const MAX: i128 = 4_000_000_000_000_000;
 
-/// Where credits are. Those that left `Free` and `Held` never come back.
+/// Where credits are. Those that left `Free` and `Held` never come back. Each part of a hold has its own number,
+/// which rises with time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     Free,
-    Held(Id),
+    Held(Id, u32),
     Used,
     Expired,
     Voided,
@@ -70,6 +73,8 @@ pub(super) struct Model {
     running: Vec<Running>,
     expired: Vec<ExpiredHold>,
     sources: BTreeMap<SourceId, Granted>,
+    /// How often credits were reserved.
+    parts: u32,
     debt: i128,
     gate: Timestamp,
     version: u64,
@@ -78,7 +83,6 @@ pub(super) struct Model {
     wrote: bool,
 }
 
-/// The account as the core would store it, without what only numbers its entries.
 impl Model {
     /// One operation at `now`: what is due, the operation, what is due then.
     pub(super) fn apply(
@@ -115,17 +119,7 @@ impl Model {
         seen
     }
 
-    /// The instant at which something asked for at `now` happens.
-    pub(super) fn clamped(&self, now: Timestamp) -> Timestamp {
-        now.max(self.clock)
-    }
-
-    fn operate(
-        &mut self,
-        id: Id,
-        operation: &Operation,
-        now: Timestamp,
-    ) -> Result<Done, Refusal> {
+    fn operate(&mut self, id: Id, operation: &Operation, now: Timestamp) -> Result<Done, Refusal> {
         match operation {
             Operation::Grant { source, kind, start, end, amount } => {
                 let asked = (*kind, *start, *end, micros(*amount));
@@ -221,7 +215,7 @@ impl Model {
             return Err(Refusal::Owed);
         }
         self.enough_for(amount, now)?;
-        self.take(amount, &self.open_lots(now), Place::Free, Place::Held(id));
+        self.reserve(id, amount, now);
         self.running.push(Running { id, deadline, done: 0 });
         Ok(Done::Held)
     }
@@ -241,13 +235,10 @@ impl Model {
             if now >= self.gate {
                 return Err(Refusal::Inactive);
             }
-            if self.debt > 0 {
-                return Err(Refusal::Owed);
-            }
             self.enough_for(more, now)?;
         }
-        self.take(more, &self.open_lots(now), Place::Free, Place::Held(id));
-        let held = self.count(|row| row.place == Place::Held(id));
+        self.reserve(id, more, now);
+        let held: i128 = self.parts_of(id).iter().map(|&(lot, part)| self.at(lot, part)).sum();
         for hold in self.running.iter_mut().filter(|hold| hold.id == id) {
             hold.deadline = hold.deadline.max(deadline);
             hold.done = hold.done.max(done.min(held));
@@ -256,6 +247,7 @@ impl Model {
     }
 
     fn settle(&mut self, id: Id, amount: i128, now: Timestamp) -> Result<Done, Refusal> {
+        let before = self.clone();
         let settleable = |old: &ExpiredHold| old.id == id && now < old.settle_until;
         let charge = if self.running.iter().any(|hold| hold.id == id) {
             amount
@@ -264,22 +256,30 @@ impl Model {
         } else {
             return Err(Refusal::AlreadyResolved);
         };
-        let own = self.take(charge, &self.lots_of(id), Place::Held(id), Place::Used);
+        let own = self.take(charge, &self.parts_of(id), Place::Used);
         self.end_hold(id);
-        let overrun = self.take(charge - own, &self.open_lots(now), Place::Free, Place::Used);
+        let overrun = self.take(charge - own, &self.usable(now), Place::Used);
         let owed = charge - own - overrun;
         self.debt += owed;
+        if self.debt > MAX {
+            *self = before;
+            return Err(Refusal::TooMuch);
+        }
         Ok(Done::Settled { charged: credits(charge), owed: credits(owed) })
     }
 
     fn void(&mut self, source: &SourceId, total: i128) -> Result<Done, Refusal> {
+        let before = self.clone();
         let old = self.sources.get(source).cloned().ok_or(Refusal::UnknownSource)?;
         let due = (total.min(old.amount) - old.voided).max(0);
-        let taken = self.take(due, &[old.lot], Place::Free, Place::Voided);
-        let at = |place| self.count(|row| row.lot == old.lot && row.place == place);
-        let gone = at(Place::Used) + at(Place::Repaid) + self.held(old.lot);
-        let owed = (due - taken).min(gone - old.owed).max(0);
+        let taken = self.take(due, &[(old.lot, Place::Free)], Place::Voided);
+        let gone = self.at(old.lot, Place::Used) + self.at(old.lot, Place::Repaid);
+        let owed = (due - taken).min(gone + self.held(old.lot) - old.owed).max(0);
         self.debt += owed;
+        if self.debt > MAX {
+            *self = before;
+            return Err(Refusal::TooMuch);
+        }
         self.wrote |= due > 0;
         let asked = Granted { voided: old.voided + due, owed: old.owed + owed, ..old };
         self.sources.insert(source.clone(), asked);
@@ -290,17 +290,20 @@ impl Model {
     fn carry_out_due(&mut self, now: Timestamp) {
         let due = |hold: &Running| hold.deadline <= now;
         for Running { id, done, .. } in self.running.clone().into_iter().filter(due) {
-            self.take(done, &self.lots_of(id), Place::Held(id), Place::Used);
+            self.take(done, &self.parts_of(id), Place::Used);
             self.end_hold(id);
             let settle_until = now.after_millis(REMEMBERED_MILLIS);
             self.expired.push(ExpiredHold { id, charged: credits(done), settle_until });
+            // No more are remembered than may run at once.
+            let surplus = self.expired.len().saturating_sub(HOLDS_MAX);
+            self.expired.drain(..surplus);
             self.wrote = true;
         }
-        let ended: Vec<_> =
-            self.lots.iter().filter(|lot| lot.end <= now).map(|lot| lot.no).collect();
-        self.wrote |= self.take(MAX, &ended, Place::Free, Place::Expired) > 0;
+        let ended = self.lots.iter().filter(|lot| lot.end <= now);
+        let ended: Vec<_> = ended.map(|lot| (lot.no, Place::Free)).collect();
+        self.wrote |= self.take(MAX, &ended, Place::Expired) > 0;
         if now < self.gate {
-            let repaid = self.take(self.debt, &self.open_lots(now), Place::Free, Place::Repaid);
+            let repaid = self.take(self.debt, &self.usable(now), Place::Repaid);
             self.debt -= repaid;
             self.wrote |= repaid > 0;
         }
@@ -312,11 +315,12 @@ impl Model {
         if !new || allowance.is_zero() || self.in_lots() + micros(allowance) > MAX {
             return;
         }
-        let old: Vec<_> = self.open_lots(now).into_iter().filter(|no| self.is_plan(*no)).collect();
-        for lot in self.lots.iter_mut().filter(|lot| old.contains(&lot.no)) {
+        let current = |lot: &&mut Terms| lot.kind == LotKind::Plan && now < lot.end;
+        if let Some(lot) = self.lots.iter_mut().find(current) {
             lot.end = now;
+            let rest = (lot.no, Place::Free);
+            self.take(MAX, &[rest], Place::Expired);
         }
-        self.take(MAX, &old, Place::Free, Place::Expired);
         self.open_lot(LotKind::Plan, None, (start, end), micros(allowance));
         self.plan_start = start;
         self.wrote = true;
@@ -332,14 +336,14 @@ impl Model {
         let no = u32::try_from(self.lots.len()).unwrap() + 1;
         self.lots.push(Terms { no, kind, source: source.cloned(), start, end });
         self.put(no, Place::Free, amount);
-        let repaid = self.take(self.debt, &[no], Place::Free, Place::Repaid);
+        let repaid = self.take(self.debt, &[(no, Place::Free)], Place::Repaid);
         self.debt -= repaid;
         (no, repaid)
     }
 
     fn enough_for(&self, amount: i128, now: Timestamp) -> Result<(), Refusal> {
         let open = self.open_lots(now);
-        let short = amount - open.iter().map(|no| self.free(*no)).sum::<i128>();
+        let short = amount - open.iter().map(|no| self.at(*no, Place::Free)).sum::<i128>();
         let held: i128 = open.iter().map(|no| self.held(*no)).sum();
         match short {
             ..=0 => Ok(()),
@@ -352,17 +356,21 @@ impl Model {
     fn end_hold(&mut self, id: Id) -> Option<()> {
         let at = self.running.iter().position(|hold| hold.id == id)?;
         self.running.remove(at);
-        self.take(MAX, &self.lots_of(id), Place::Held(id), Place::Free);
+        self.take(MAX, &self.parts_of(id), Place::Free);
         Some(())
     }
 
-    /// Moves up to `amount` from one place to another, lot after lot; how much it was.
-    fn take(&mut self, amount: i128, lots: &[u32], from: Place, to: Place) -> i128 {
+    fn reserve(&mut self, id: Id, amount: i128, now: Timestamp) {
+        self.parts += 1;
+        self.take(amount, &self.usable(now), Place::Held(id, self.parts));
+    }
+
+    /// Moves up to `amount` out of `from`, one after the other, to another place; how much it was.
+    fn take(&mut self, amount: i128, from: &[(u32, Place)], to: Place) -> i128 {
         let mut left = amount;
-        for &lot in lots {
-            let there = self.count(|row| row.lot == lot && row.place == from);
-            let moved = left.min(there);
-            self.put(lot, from, -moved);
+        for &(lot, place) in from {
+            let moved = left.min(self.at(lot, place));
+            self.put(lot, place, -moved);
             self.put(lot, to, moved);
             left -= moved;
         }
@@ -378,130 +386,6 @@ impl Model {
     }
 }
 
-/// What the rows say.
-impl Model {
-    fn count(&self, counts: impl Fn(&Row) -> bool) -> i128 {
-        self.rows.iter().filter(|row| counts(row)).map(|row| row.amount).sum()
-    }
-
-    fn free(&self, lot: u32) -> i128 {
-        self.count(|row| row.lot == lot && row.place == Place::Free)
-    }
-
-    fn held(&self, lot: u32) -> i128 {
-        self.count(|row| row.lot == lot && matches!(row.place, Place::Held(_)))
-    }
-
-    fn remaining(&self, lot: u32) -> i128 {
-        self.free(lot) + self.held(lot)
-    }
-
-    fn granted(&self, lot: u32) -> i128 {
-        self.count(|row| row.lot == lot)
-    }
-
-    fn in_lots(&self) -> i128 {
-        self.count(|row| matches!(row.place, Place::Free | Place::Held(_)))
-    }
-
-    fn is_plan(&self, no: u32) -> bool {
-        self.lots.iter().any(|lot| lot.no == no && lot.kind == LotKind::Plan)
-    }
-
-    /// Lots that may be used at `now`, in burn order.
-    fn open_lots(&self, now: Timestamp) -> Vec<u32> {
-        let mut open: Vec<_> =
-            self.lots.iter().filter(|lot| lot.start <= now && now < lot.end).collect();
-        open.sort_by_key(|lot| (priority(lot.kind), lot.end, lot.start, lot.no));
-        open.into_iter().map(|lot| lot.no).collect()
-    }
-
-    /// Lots out of which `id` holds, in the order in which they came to the hold.
-    fn lots_of(&self, id: Id) -> Vec<u32> {
-        let own = self.rows.iter().filter(|row| row.place == Place::Held(id));
-        own.map(|row| row.lot).collect()
-    }
-
-    /// What could be spent at `now`.
-    pub(super) fn funds(&self, now: Timestamp) -> Funds {
-        let open = self.open_lots(now);
-        let of_kind = |kind| {
-            let lots = self.lots.iter().filter(|lot| lot.kind == kind && open.contains(&lot.no));
-            credits(lots.map(|lot| self.free(lot.no)).sum())
-        };
-        let plan = self.lots.iter().find(|lot| lot.kind == LotKind::Plan && open.contains(&lot.no));
-        Funds {
-            active: now < self.gate,
-            plan: of_kind(LotKind::Plan),
-            gift: of_kind(LotKind::Gift),
-            purchased: of_kind(LotKind::Purchased),
-            held: credits(open.iter().map(|no| self.held(*no)).sum()),
-            debt: credits(self.debt),
-            plan_end: plan.map(|lot| lot.end),
-        }
-    }
-
-    /// The source as the core would remember it.
-    pub(super) fn source(&self, source: &SourceId) -> Option<Source> {
-        let old = self.sources.get(source)?;
-        let at = |place| self.count(|row| row.lot == old.lot && row.place == place);
-        Some(Source {
-            lot: old.lot,
-            kind: old.kind,
-            start: old.start,
-            end: old.end,
-            granted: credits(old.amount),
-            expired: credits(at(Place::Expired)),
-            voided: credits(old.voided),
-            reclaimed: credits(at(Place::Voided) + old.owed),
-        })
-    }
-
-    /// The account as the core would store it at `now`, as entry number `seq`.
-    pub(super) fn account(&self, seq: u64, now: Timestamp) -> Account {
-        let kept = |lot: &&Terms| {
-            self.remaining(lot.no) > 0 || (lot.kind == LotKind::Plan && now < lot.end)
-        };
-        let mut lots: Vec<_> = self.lots.iter().filter(kept).map(|lot| self.lot(lot)).collect();
-        lots.sort_by_key(|lot| (priority(lot.kind), lot.end, lot.start, lot.no));
-        Account {
-            seq,
-            clock: self.clock,
-            gate_until: self.gate,
-            version: self.version,
-            debt: credits(self.debt),
-            plan_start: self.plan_start,
-            lots_opened: u32::try_from(self.lots.len()).unwrap(),
-            lots,
-            holds: self.running.iter().map(|hold| self.hold_of(hold)).collect(),
-            expired: self.expired.iter().filter(|old| now < old.settle_until).copied().collect(),
-        }
-    }
-
-    fn lot(&self, lot: &Terms) -> Lot {
-        Lot {
-            no: lot.no,
-            kind: lot.kind,
-            source: lot.source.clone(),
-            start: lot.start,
-            end: lot.end,
-            granted: credits(self.granted(lot.no)),
-            remaining: credits(self.remaining(lot.no)),
-            held: credits(self.held(lot.no)),
-        }
-    }
-
-    fn hold_of(&self, hold: &Running) -> Hold {
-        let own = self.rows.iter().filter(|row| row.place == Place::Held(hold.id));
-        Hold {
-            id: hold.id,
-            deadline: hold.deadline,
-            done: credits(hold.done),
-            parts: own.map(|row| Part { lot: row.lot, amount: credits(row.amount) }).collect(),
-        }
-    }
-}
-
 /// Whether an operation with this outcome always leaves an entry. The others say so themselves, if it did.
 fn always_writes(done: &Done) -> bool {
     match done {
@@ -512,15 +396,6 @@ fn always_writes(done: &Done) -> bool {
         | Done::Extended
         | Done::Settled { .. }
         | Done::Released => true,
-    }
-}
-
-/// The burn order's first rule, as the specification has it.
-fn priority(kind: LotKind) -> u8 {
-    match kind {
-        LotKind::Plan => 10,
-        LotKind::Gift => 15,
-        LotKind::Purchased => 20,
     }
 }
 
