@@ -32,8 +32,8 @@ fn core_and_model_keep_the_same_books() {
     let everyday = reached.borrow().clone();
     for seed in seeds() {
         run(seed, CASES / 9, &history::vast(), &reached);
-        run(seed, 1, &history::crowded(), &reached);
     }
+    run(SEEDS[0], 2, &history::crowded(), &reached);
     println!("{}", reached.borrow());
     everyday.assert_varied();
     reached.borrow().assert_complete();

@@ -223,7 +223,9 @@ pub(super) fn small() -> impl Strategy<Value = History> {
 /// Histories at the limit of what an account may hold.
 pub(super) fn vast() -> impl Strategy<Value = History> {
     let near = prop_oneof![0..=6_u64, MAX / 2 - 2..=MAX / 2 + 2, MAX - 6..=MAX].boxed();
-    prop::collection::vec(step(near.clone(), near), 40..=120).prop_map(opened)
+    let owing = prop::bool::ANY.prop_map(|owing| if owing { in_debt() } else { vec![] });
+    let rest = prop::collection::vec(step(near.clone(), near), 40..=120);
+    (owing, rest).prop_map(|(owing, rest)| opened([owing, rest].concat()))
 }
 
 /// Histories with as many holds as an account may have.
@@ -254,6 +256,29 @@ pub(super) fn crowded() -> impl Strategy<Value = History> {
     })
 }
 
+/// All that an account may have is used, almost as much is owed, and then the money for it is asked back.
+fn in_debt() -> Vec<Step> {
+    let hold = |amount| Call::Hold {
+        id: Which::New,
+        amount,
+        ttl: 60_000,
+        stale: false,
+        period: Month::None,
+    };
+    let grant = Call::Grant {
+        source: 0,
+        again: false,
+        kind: LotKind::Gift,
+        opens: 0,
+        lasts: DAY,
+        amount: MAX,
+    };
+    let settle = |amount| Call::Settle { id: Which::Open(0), amount };
+    let void = Call::Void { source: 0, total: MAX };
+    let calls = [grant, hold(MAX), settle(MAX), hold(0), hold(0), settle(MAX - 3), void];
+    calls.map(|call| Step { wait: Wait::Millis(0), call, later: 0 }).to_vec()
+}
+
 fn grown(amount: u64) -> Vec<Step> {
     let kind = LotKind::Gift;
     let (opens, lasts) = (0, 200 * DAY);
@@ -278,14 +303,14 @@ fn step(amount: BoxedStrategy<u64>, grant: BoxedStrategy<u64>) -> BoxedStrategy<
 
 fn wait() -> impl Strategy<Value = Wait> {
     prop_oneof![
-        40 => Just(Wait::Millis(0)),
+        60 => Just(Wait::Millis(0)),
         15 => (0..=3_i64).prop_map(Wait::Millis),
-        15 => (0..=20 * SECOND).prop_map(Wait::Millis),
-        3 => (0..=2 * DAY).prop_map(Wait::Millis),
-        2 => (0..=70 * DAY).prop_map(Wait::Millis),
+        10 => (0..=20 * SECOND).prop_map(Wait::Millis),
+        2 => (0..=2 * DAY).prop_map(Wait::Millis),
+        1 => (0..=70 * DAY).prop_map(Wait::Millis),
         4 => (-2 * DAY..=0).prop_map(Wait::Millis),
-        14 => (0..3_usize, -1..=1_i64).prop_map(|(nth, past)| Wait::Landmark(nth, past)),
-        4 => (0..9_usize, -1..=1_i64).prop_map(|(nth, past)| Wait::Landmark(nth, past)),
+        9 => (0..2_usize, -1..=1_i64).prop_map(|(nth, past)| Wait::Landmark(nth, past)),
+        3 => (0..9_usize, -1..=1_i64).prop_map(|(nth, past)| Wait::Landmark(nth, past)),
     ]
 }
 
@@ -301,15 +326,16 @@ fn call(amount: BoxedStrategy<u64>, grant: BoxedStrategy<u64>) -> impl Strategy<
     ];
     let grants = (0..12_usize, prop::bool::weighted(0.3), kind, opens, lasts, grant.clone());
     let open_for = prop_oneof![
-        1 => -DAY..=0,
-        1 => 0..=20 * SECOND,
-        4 => DAY..=100 * DAY,
+        2 => -DAY..=0,
+        2 => 0..=20 * SECOND,
+        9 => DAY..=100 * DAY,
+        3 => 200 * DAY..=300 * DAY,
     ];
     prop_oneof![
         12 => grants.prop_map(|(source, again, kind, opens, lasts, amount)| {
             Call::Grant { source, again, kind, opens, lasts, amount }
         }),
-        6 => (open_for, prop::bool::weighted(0.8))
+        8 => (open_for, prop::bool::weighted(0.85))
             .prop_map(|(open_for, newer)| Call::Gate { open_for, newer }),
         5 => grant.prop_map(|allowance| Call::Plan { allowance }),
         35 => hold(amount.clone()),
@@ -336,7 +362,7 @@ fn hold(amount: BoxedStrategy<u64>) -> impl Strategy<Value = Call> {
         1 => Just(Month::Moved),
         1 => Just(Month::Nothing),
     ];
-    (id, amount, ttl(), prop::bool::weighted(0.05), month)
+    (id, amount, ttl(), prop::bool::weighted(0.04), month)
         .prop_map(|(id, amount, ttl, stale, period)| Call::Hold { id, amount, ttl, stale, period })
 }
 

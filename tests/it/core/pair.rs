@@ -79,8 +79,8 @@ impl Pair {
         // What is forgotten when the next entry is written counts as forgotten.
         account.lots.retain(|lot| !lot.remaining.is_zero() || now < lot.end);
         account.expired.retain(|hold| now < hold.settle_until);
-        same("books", &account, &model.account(account.seq, now))?;
-        same("balance", account.balance(), model.account(account.seq, now).balance())
+        same("balance", account.balance(), model.balance())?;
+        same("books", &account, &model.account(account.seq, now))
     }
 
     /// The core is told of one source and answers with it; what expires is known from the entries.

@@ -1,5 +1,7 @@
 //! What the rows say: amounts counted, and the account as the core would store it.
 
+use std::collections::BTreeMap;
+
 use creditgate::credit::{
     Account, Funds, Hold, Id, Lot, LotKind, Part, Source, SourceId, Timestamp,
 };
@@ -73,6 +75,11 @@ impl Model {
         }
     }
 
+    /// What the lots hold, less the debt.
+    pub(in crate::core) fn balance(&self) -> i64 {
+        i64::try_from(self.in_lots() - self.debt).unwrap()
+    }
+
     /// The source as the core would remember it.
     pub(in crate::core) fn source(&self, source: &SourceId) -> Option<Source> {
         let old = self.sources.get(source)?;
@@ -104,7 +111,7 @@ impl Model {
             plan_start: self.plan_start,
             lots_opened: u32::try_from(self.lots.len()).unwrap(),
             lots,
-            holds: self.running.iter().map(|hold| self.hold_of(hold)).collect(),
+            holds: self.holds(),
             expired: self.expired.iter().filter(|old| now < old.settle_until).copied().collect(),
         }
     }
@@ -122,14 +129,21 @@ impl Model {
         }
     }
 
-    fn hold_of(&self, hold: &Running) -> Hold {
-        let part = |(lot, place)| Part { lot, amount: credits(self.at(lot, place)) };
-        Hold {
-            id: hold.id,
-            deadline: hold.deadline,
-            done: credits(hold.done),
-            parts: self.parts_of(hold.id).into_iter().map(part).collect(),
+    fn holds(&self) -> Vec<Hold> {
+        let mut parts = BTreeMap::<Id, Vec<Part>>::new();
+        for row in &self.rows {
+            if let Place::Held(holder, _) = row.place {
+                let part = Part { lot: row.lot, amount: credits(row.amount) };
+                parts.entry(holder).or_default().push(part);
+            }
         }
+        let hold = |&Running { id, deadline, done }: &Running| Hold {
+            id,
+            deadline,
+            done: credits(done),
+            parts: parts.remove(&id).unwrap_or_default(),
+        };
+        self.running.iter().map(hold).collect()
     }
 }
 
