@@ -203,10 +203,10 @@ impl Audit {
         late: bool,
     ) -> Result<(), String> {
         check(sum(parts) + owed == charged, "3: the charge is not parts and debt")?;
-        let held = self.holds.get(&hold).filter(|_| !late).cloned().unwrap_or_default();
-        let (own, overrun) = split(parts, &held);
+        let mine = self.holds.get(&hold).filter(|_| !late).cloned().unwrap_or_default();
+        let (own, overrun) = split(parts, &mine);
         let beyond = owed > 0 || !overrun.is_empty();
-        check(!beyond || sum(&own) == sum(&held), "8: an overrun before the hold was used up")?;
+        check(!beyond || sum(&own) == sum(&mine), "8: an overrun before the hold was used up")?;
         // While the hold still reserves its own, nothing of that looks unheld.
         self.leave(&overrun, |lot, amount| lot.used += amount)?;
         let at = self.at;

@@ -228,32 +228,31 @@ pub(super) fn vast() -> impl Strategy<Value = History> {
     (owing, rest).prop_map(|(owing, rest)| opened([owing, rest].concat()))
 }
 
-/// Histories with as many holds as an account may have.
+/// Histories with as many holds as an account may have, twice within the time for which expired ones are
+/// remembered.
 pub(super) fn crowded() -> impl Strategy<Value = History> {
-    let ttl = prop_oneof![Just(2 * DAY), Just(3 * DAY)];
-    let hold = (0..=1_u64, ttl).prop_map(|(amount, ttl)| Step {
-        wait: Wait::Millis(0),
-        call: Call::Hold {
-            id: Which::New,
-            amount,
-            ttl: ttl.unsigned_abs(),
-            stale: false,
-            period: Month::None,
-        },
-        later: 0,
-    });
     let amount = (0..=3_u64).boxed();
-    let rest = prop::collection::vec(step(amount.clone(), amount), 60..=120);
-    let crowd = prop::collection::vec(hold, 1001..=1010);
-    (crowd.clone(), rest.clone(), crowd, rest).prop_map(|(crowd, rest, more, end)| {
-        let wait = Step {
-            wait: Wait::Millis(DAY),
-            call: Call::Gate { open_for: 300 * DAY, newer: true },
-            later: 0,
-        };
-        let steps = [grown(2000), crowd, rest, vec![wait; 3], grown(2000), more, end].concat();
-        opened(steps)
+    let rest = prop::collection::vec(step(amount.clone(), amount), 30..=60);
+    (crowd(), rest.clone(), crowd(), rest).prop_map(|(crowd, rest, more, end)| {
+        let gate = Call::Gate { open_for: 300 * DAY, newer: true };
+        let open = vec![Step { wait: Wait::Millis(0), call: gate.clone(), later: 0 }];
+        let expire = vec![Step { wait: Wait::Millis(DAY), call: gate, later: 0 }];
+        let first = [grown(20), crowd, rest.clone(), expire.clone()].concat();
+        opened([first, open, grown(30), more, expire, rest, end].concat())
     })
+}
+
+fn crowd() -> impl Strategy<Value = Vec<Step>> {
+    let (stale, period) = (false, Month::None);
+    let hold = (0..=1_u64, 1..=2_u64).prop_map(move |(amount, days)| {
+        let ttl = days * DAY.unsigned_abs() / 2;
+        Step {
+            wait: Wait::Millis(0),
+            call: Call::Hold { id: Which::New, amount, ttl, stale, period },
+            later: 0,
+        }
+    });
+    prop::collection::vec(hold, 1001..=1005)
 }
 
 /// All that an account may have is used, almost as much is owed, and then the money for it is asked back.
@@ -279,12 +278,11 @@ fn in_debt() -> Vec<Step> {
     calls.map(|call| Step { wait: Wait::Millis(0), call, later: 0 }).to_vec()
 }
 
-fn grown(amount: u64) -> Vec<Step> {
-    let kind = LotKind::Gift;
-    let (opens, lasts) = (0, 200 * DAY);
-    let grant = |source| Call::Grant { source, again: false, kind, opens, lasts, amount };
-    let step = |source| Step { wait: Wait::Millis(0), call: grant(source), later: 0 };
-    (20..24).map(step).collect()
+/// Credits for a crowd, from a source that no other step names.
+fn grown(source: usize) -> Vec<Step> {
+    let (again, kind, opens, lasts, amount) = (false, LotKind::Gift, 0, 200 * DAY, 2000);
+    let call = Call::Grant { source, again, kind, opens, lasts, amount };
+    vec![Step { wait: Wait::Millis(0), call, later: 0 }]
 }
 
 /// Histories begin with an open gate: before it there is little to see.
