@@ -6,6 +6,8 @@
 //! the types in which questions are asked and answered.
 
 mod books;
+mod calls;
+mod lots;
 
 use std::collections::BTreeMap;
 
@@ -145,145 +147,12 @@ impl Model {
         }
     }
 
-    fn grant(
-        &mut self,
-        source: &SourceId,
-        (kind, start, end, amount): (LotKind, Timestamp, Timestamp, i128),
-        now: Timestamp,
-    ) -> Result<Done, Refusal> {
-        if let Some(old) = self.sources.get(source) {
-            let same = (old.kind, old.start, old.end, old.amount) == (kind, start, end, amount);
-            let before = Done::GrantedBefore { lot: old.lot };
-            return if same { Ok(before) } else { Err(Refusal::Conflict) };
-        }
-        if end <= start || end <= now {
-            return Err(Refusal::Ended);
-        }
-        if self.in_lots() + amount > MAX {
-            return Err(Refusal::TooMuch);
-        }
-        let (lot, repaid) = self.open_lot(kind, Some(source), (start, end), amount);
-        let granted = Granted { lot, kind, start, end, amount, voided: 0, owed: 0 };
-        self.sources.insert(source.clone(), granted);
-        Ok(Done::Granted { lot, repaid: credits(repaid) })
-    }
-
     fn set_gate(&mut self, until: Timestamp, version: u64) -> Done {
         let ignored = version <= self.version;
         if !ignored {
             (self.gate, self.version) = (until, version);
         }
         Done::Gated { ignored }
-    }
-
-    /// The open plan lot gets what the new allowance leaves after what is gone from it, and keeps what is held.
-    fn change_plan(&mut self, allowance: i128, now: Timestamp) -> Result<Done, Refusal> {
-        let Some(lot) = self.open_lots(now).into_iter().find(|no| self.is_plan(*no)) else {
-            return Ok(Done::Planned { change: 0 });
-        };
-        let remaining = self.remaining(lot);
-        let gone = self.granted(lot) - remaining;
-        let change = (allowance - gone).max(self.held(lot)) - remaining;
-        if self.in_lots() + change > MAX {
-            return Err(Refusal::TooMuch);
-        }
-        self.put(lot, Place::Free, change);
-        self.wrote |= change != 0;
-        Ok(Done::Planned { change: i64::try_from(change).unwrap() })
-    }
-
-    fn hold(
-        &mut self,
-        id: Id,
-        amount: i128,
-        deadline: Timestamp,
-        period: Option<Period>,
-        now: Timestamp,
-    ) -> Result<Done, Refusal> {
-        if now >= self.gate {
-            return Err(Refusal::Inactive);
-        }
-        let settleable = |old: &ExpiredHold| old.id == id && now < old.settle_until;
-        if self.running.iter().any(|old| old.id == id) || self.expired.iter().any(settleable) {
-            return Err(Refusal::Conflict);
-        }
-        self.open_period(period, now);
-        if self.running.len() >= HOLDS_MAX {
-            return Err(Refusal::TooManyHolds);
-        }
-        if self.debt > 0 {
-            return Err(Refusal::Owed);
-        }
-        self.enough_for(amount, now)?;
-        self.reserve(id, amount, now);
-        self.running.push(Running { id, deadline, done: 0 });
-        Ok(Done::Held)
-    }
-
-    fn extend(
-        &mut self,
-        id: Id,
-        more: i128,
-        deadline: Timestamp,
-        done: i128,
-        now: Timestamp,
-    ) -> Result<Done, Refusal> {
-        if !self.running.iter().any(|hold| hold.id == id) {
-            return Err(Refusal::AlreadyResolved);
-        }
-        if more > 0 {
-            if now >= self.gate {
-                return Err(Refusal::Inactive);
-            }
-            self.enough_for(more, now)?;
-        }
-        self.reserve(id, more, now);
-        let held: i128 = self.parts_of(id).iter().map(|&(lot, part)| self.at(lot, part)).sum();
-        for hold in self.running.iter_mut().filter(|hold| hold.id == id) {
-            hold.deadline = hold.deadline.max(deadline);
-            hold.done = hold.done.max(done.min(held));
-        }
-        Ok(Done::Extended)
-    }
-
-    fn settle(&mut self, id: Id, amount: i128, now: Timestamp) -> Result<Done, Refusal> {
-        let before = self.clone();
-        let settleable = |old: &ExpiredHold| old.id == id && now < old.settle_until;
-        let charge = if self.running.iter().any(|hold| hold.id == id) {
-            amount
-        } else if let Some(at) = self.expired.iter().position(settleable) {
-            (amount - micros(self.expired.remove(at).charged)).max(0)
-        } else {
-            return Err(Refusal::AlreadyResolved);
-        };
-        let own = self.take(charge, &self.parts_of(id), Place::Used);
-        self.end_hold(id);
-        let overrun = self.take(charge - own, &self.usable(now), Place::Used);
-        let owed = charge - own - overrun;
-        self.debt += owed;
-        if self.debt > MAX {
-            *self = before;
-            return Err(Refusal::TooMuch);
-        }
-        Ok(Done::Settled { charged: credits(charge), owed: credits(owed) })
-    }
-
-    fn void(&mut self, source: &SourceId, total: i128) -> Result<Done, Refusal> {
-        let before = self.clone();
-        let old = self.sources.get(source).cloned().ok_or(Refusal::UnknownSource)?;
-        let due = (total.min(old.amount) - old.voided).max(0);
-        let taken = self.take(due, &[(old.lot, Place::Free)], Place::Voided);
-        let gone = self.at(old.lot, Place::Used) + self.at(old.lot, Place::Repaid);
-        let owed = (due - taken).min(gone + self.held(old.lot) - old.owed).max(0);
-        self.debt += owed;
-        if self.debt > MAX {
-            *self = before;
-            return Err(Refusal::TooMuch);
-        }
-        self.wrote |= due > 0;
-        let asked = Granted { voided: old.voided + due, owed: old.owed + owed, ..old };
-        self.sources.insert(source.clone(), asked);
-        Ok(Done::Voided { taken: credits(taken), owed: credits(owed) })
     }
 
     /// Holds run out, then lots end, then debt is repaid.
@@ -307,62 +176,6 @@ impl Model {
             self.debt -= repaid;
             self.wrote |= repaid > 0;
         }
-    }
-
-    fn open_period(&mut self, period: Option<Period>, now: Timestamp) {
-        let Some(Period { start, end, allowance }) = period else { return };
-        let new = self.plan_start < start && start <= now && now < end;
-        if !new || allowance.is_zero() || self.in_lots() + micros(allowance) > MAX {
-            return;
-        }
-        let current = |lot: &&mut Terms| lot.kind == LotKind::Plan && now < lot.end;
-        if let Some(lot) = self.lots.iter_mut().find(current) {
-            lot.end = now;
-            let rest = (lot.no, Place::Free);
-            self.take(MAX, &[rest], Place::Expired);
-        }
-        self.open_lot(LotKind::Plan, None, (start, end), micros(allowance));
-        self.plan_start = start;
-        self.wrote = true;
-    }
-
-    fn open_lot(
-        &mut self,
-        kind: LotKind,
-        source: Option<&SourceId>,
-        (start, end): (Timestamp, Timestamp),
-        amount: i128,
-    ) -> (u32, i128) {
-        let no = u32::try_from(self.lots.len()).unwrap() + 1;
-        self.lots.push(Terms { no, kind, source: source.cloned(), start, end });
-        self.put(no, Place::Free, amount);
-        let repaid = self.take(self.debt, &[(no, Place::Free)], Place::Repaid);
-        self.debt -= repaid;
-        (no, repaid)
-    }
-
-    fn enough_for(&self, amount: i128, now: Timestamp) -> Result<(), Refusal> {
-        let open = self.open_lots(now);
-        let short = amount - open.iter().map(|no| self.at(*no, Place::Free)).sum::<i128>();
-        let held: i128 = open.iter().map(|no| self.held(*no)).sum();
-        match short {
-            ..=0 => Ok(()),
-            _ if short <= held => Err(Refusal::Held),
-            _ => Err(Refusal::Exhausted),
-        }
-    }
-
-    /// Gives back what is still held for `id`; nothing if no such hold is open.
-    fn end_hold(&mut self, id: Id) -> Option<()> {
-        let at = self.running.iter().position(|hold| hold.id == id)?;
-        self.running.remove(at);
-        self.take(MAX, &self.parts_of(id), Place::Free);
-        Some(())
-    }
-
-    fn reserve(&mut self, id: Id, amount: i128, now: Timestamp) {
-        self.parts += 1;
-        self.take(amount, &self.usable(now), Place::Held(id, self.parts));
     }
 
     /// Moves up to `amount` out of `from`, one after the other, to another place; how much it was.

@@ -49,7 +49,7 @@ impl Pair {
         let applied = apply(&self.account, known, id, operation, now).map_err(|e| e.to_string())?;
         same("outcome", &applied.reply.outcome, &expected)?;
         let now = now.max(applied.account.clock);
-        same("funds", applied.reply.funds, self.model.funds(now))?;
+        same("funds", &applied.reply.funds, &self.model.funds(now))?;
 
         self.account = applied.account;
         self.keep_sources(operation.source(), applied.source, &applied.entries);
@@ -58,9 +58,9 @@ impl Pair {
         }
         self.log.extend(applied.entries);
         self.audit.state(&self.account)?;
-        self.same_books(&self.account, &self.model, now)?;
+        same_books(&self.account, &self.model, now)?;
         for (name, source) in &self.sources {
-            same("source", Some(source), self.model.source(name).as_ref())?;
+            same("source", &Some(source), &self.model.source(name).as_ref())?;
         }
         Ok(expected)
     }
@@ -70,17 +70,8 @@ impl Pair {
         let seen = read(&self.account, period, now).map_err(|e| e.to_string())?;
         let model = self.model.read(period, now);
         let now = now.max(self.account.clock);
-        same("funds that are read", seen.funds(now), model.funds(now))?;
-        self.same_books(&seen, &model, now).map_err(|why| format!("read at {now:?}: {why}"))
-    }
-
-    fn same_books(&self, account: &Account, model: &Model, now: Timestamp) -> Result<(), String> {
-        let mut account = account.clone();
-        // What is forgotten when the next entry is written counts as forgotten.
-        account.lots.retain(|lot| !lot.remaining.is_zero() || now < lot.end);
-        account.expired.retain(|hold| now < hold.settle_until);
-        same("balance", account.balance(), model.balance())?;
-        same("books", &account, &model.account(account.seq, now))
+        same("funds that are read", &seen.funds(now), &model.funds(now))?;
+        same_books(&seen, &model, now).map_err(|why| format!("read at {now:?}: {why}"))
     }
 
     /// The core is told of one source and answers with it; what expires is known from the entries.
@@ -99,7 +90,16 @@ impl Pair {
     }
 }
 
-fn same<T: PartialEq + Debug>(what: &str, core: T, model: T) -> Result<(), String> {
+fn same_books(account: &Account, model: &Model, now: Timestamp) -> Result<(), String> {
+    let mut account = account.clone();
+    // What is forgotten when the next entry is written counts as forgotten.
+    account.lots.retain(|lot| !lot.remaining.is_zero() || now < lot.end);
+    account.expired.retain(|hold| now < hold.settle_until);
+    same("balance", &account.balance(), &model.balance())?;
+    same("books", &account, &model.account(account.seq, now))
+}
+
+fn same<T: PartialEq + Debug + ?Sized>(what: &str, core: &T, model: &T) -> Result<(), String> {
     if core == model {
         return Ok(());
     }
