@@ -313,6 +313,19 @@ fn a_source_grants_once() {
 }
 
 #[test]
+fn a_window_that_has_ended_opens_no_lot() {
+    let mut story = story();
+    let (start, now) = (story.now, story.now.after_millis(HOUR));
+    let grant = |end| {
+        let (source, kind) = ("gift:1".parse().unwrap(), LotKind::Gift);
+        Operation::Grant { source, kind, start, end, amount: micros(1) }
+    };
+    story.now = now;
+    assert_eq!(story.step(0, &grant(now)), Err(Refusal::Ended), "the end is exclusive");
+    assert!(story.step(0, &grant(now.after_millis(1))).is_ok());
+}
+
+#[test]
 #[ignore = "open defect: what expires in the step of a void is asked back as debt"]
 fn a_refund_does_not_ask_for_what_expires_in_its_own_step() {
     let mut story = story();
