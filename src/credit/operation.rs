@@ -467,8 +467,10 @@ impl Step {
         Ok((Ok(Done::Voided { taken, owed }), Some(source)))
     }
 
+    /// The operation's hold, if it ran out and may still be settled.
     fn expired_hold(&self) -> Option<&ExpiredHold> {
-        self.account.expired.iter().find(|hold| hold.id == self.id)
+        let mut expired = self.account.expired.iter();
+        expired.find(|hold| hold.id == self.id && self.now < hold.settle_until)
     }
 
     /// Up to `amount` of unheld credits from open lots in burn order, and what is missing.
