@@ -11,7 +11,7 @@ pub mod sqlite;
 
 pub use settler::{Call, Charge, Settler, Slot};
 
-use crate::credit::{Account, AccountId, Entry, Id, Operation, Period, Reply};
+use crate::credit::{Account, AccountId, Entry, Id, Operation, Period, Reply, Source, SourceId};
 use crate::directory::{Key, KeyHash, KnownKey, Record};
 
 /// Why the ledger gave no answer.
@@ -140,6 +140,17 @@ impl Ledger {
     pub async fn explain(&self, id: Id) -> Result<Vec<(AccountId, Entry)>, LedgerError> {
         match self {
             Self::Sqlite(store) => store.explain(id).await,
+        }
+    }
+
+    /// What is remembered of `source`, if it ever granted anything to `account`.
+    pub async fn source(
+        &self,
+        account: &AccountId,
+        source: &SourceId,
+    ) -> Result<Option<Source>, LedgerError> {
+        match self {
+            Self::Sqlite(store) => store.source(account, source).await,
         }
     }
 
