@@ -18,6 +18,8 @@ pub mod statement;
 
 pub mod config;
 
+pub mod admin;
+
 pub mod metrics;
 
 pub mod telemetry;
