@@ -31,8 +31,7 @@ use problem::{Kind, Problem};
 use crate::config::{Config, Secret};
 use crate::credit::{Id, Timestamp};
 use crate::directory::Directory;
-use crate::gateway::Clock;
-use crate::ledger::{Ledger, Settler};
+use crate::ledger::{Clock, Ledger, Settler};
 use crate::metrics::Metrics;
 
 /// The longest body of a request, in bytes.

@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::credit::{Credits, PriceList};
+use crate::provider::Dialect;
 use crate::telemetry;
 
 mod check;
@@ -28,7 +29,7 @@ mod url;
 #[cfg(test)]
 mod tests;
 
-pub use choice::{Administration, Dialect, SessionGrants, UnknownRoutes, WhenExhausted};
+pub use choice::{Administration, SessionGrants, UnknownRoutes, WhenExhausted};
 pub use error::ConfigError;
 pub use secret::{Secret, SecretError, SecretSource};
 pub use url::{BaseUrl, LedgerUrl};

@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 
 use crate::credit::{AccountId, Credits, Period, Timestamp};
 use crate::ledger::{Ledger, LedgerError};
+use crate::metrics::{CacheLookup, Metrics};
 
 /// Accounts and keys that are kept in memory, each.
 const CACHED: usize = 100_000;
@@ -107,9 +108,7 @@ pub struct NewSecret(String);
 impl NewSecret {
     /// A secret from the operating system's random numbers.
     pub fn random() -> Result<Self, getrandom::Error> {
-        let mut bytes = [0_u8; 32];
-        getrandom::fill(&mut bytes)?;
-        Ok(Self(format!("cg_{}", hex(&bytes))))
+        Ok(Self(format!("cg_{}", random_hex::<32>()?)))
     }
 
     /// The secret itself, for the one answer that shows it.
@@ -129,13 +128,15 @@ impl fmt::Debug for NewSecret {
     }
 }
 
-/// Lower-case hexadecimal digits.
-pub fn hex(bytes: &[u8]) -> String {
+/// `N` random bytes of the operating system, as lower-case hexadecimal digits.
+pub fn random_hex<const N: usize>() -> Result<String, getrandom::Error> {
     use fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+    let mut bytes = [0_u8; N];
+    getrandom::fill(&mut bytes)?;
+    Ok(bytes.iter().fold(String::with_capacity(2 * N), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text
-    })
+    }))
 }
 
 /// The records and keys of a ledger, cached.
@@ -143,24 +144,25 @@ pub struct Directory {
     ledger: Ledger,
     keys: Cached<KeyHash, Option<Arc<KnownKey>>>,
     records: Cached<AccountId, Option<Arc<Record>>>,
+    metrics: Arc<Metrics>,
 }
 
 impl Directory {
     /// The directory kept in `ledger`.
-    pub fn new(ledger: Ledger) -> Self {
-        Self { ledger, keys: Cached::new(), records: Cached::new() }
+    pub fn new(ledger: Ledger, metrics: Arc<Metrics>) -> Self {
+        Self { ledger, keys: Cached::new(), records: Cached::new(), metrics }
     }
 
     /// The key with this hash.
     pub async fn key(&self, hash: KeyHash) -> Result<Option<Arc<KnownKey>>, LedgerError> {
         let load = async || Ok(self.ledger.key(hash).await?.map(Arc::new));
-        self.keys.get_or_load(&hash, load).await
+        self.keys.get_or_load(&hash, &self.metrics, load).await
     }
 
     /// The record of `account`.
     pub async fn record(&self, account: &AccountId) -> Result<Option<Arc<Record>>, LedgerError> {
         let load = async || Ok(self.ledger.record(account).await?.map(Arc::new));
-        self.records.get_or_load(account, load).await
+        self.records.get_or_load(account, &self.metrics, load).await
     }
 
     /// Forgets what was cached of an account, and of a key: after a change, and when the ledger called it stale.
@@ -189,11 +191,14 @@ impl<K: Eq + Hash + Clone, V: Clone> Cached<K, V> {
     async fn get_or_load(
         &self,
         key: &K,
+        metrics: &Metrics,
         load: impl AsyncFnOnce() -> Result<V, LedgerError>,
     ) -> Result<V, LedgerError> {
         if let Some(value) = self.entries.get(key) {
+            metrics.directory_lookup(CacheLookup::Hit);
             return Ok(value);
         }
+        metrics.directory_lookup(CacheLookup::Miss);
         let before = self.generation.load(Ordering::SeqCst);
         let value = load().await?;
         self.entries.insert(key.clone(), value.clone());

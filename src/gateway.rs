@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, UPGRADE};
@@ -38,32 +38,32 @@ use record::{Ending, Record};
 use rejection::Rejection;
 
 use crate::config::{Config, Name, Plan};
-use crate::credit::{Credits, Funds, Id, Operation, Refusal, Timestamp};
+use crate::credit::{Credits, Funds, Id, Operation, Refusal};
 use crate::directory::Directory;
-use crate::ledger::{Call, Charge, Ledger, Settler};
+use crate::ledger::{Call, Charge, Clock, Ledger, LedgerError, Settler};
 use crate::metrics::{HoldOutcome, LedgerResult, Metrics};
 use crate::policy::{self, Place, Terms};
 use crate::provider::{Class, Dialect, Evidence, ModelAt, credentials};
 
+/// How long the ledger may take for a hold. The guard gives back what may have been reserved in spite of it.
+const HOLD_LIMIT: Duration = Duration::from_secs(5);
+
 /// How often a hold is tried again because the account's record had changed meanwhile.
 const STALE_RETRIES: u32 = 3;
 
-/// Tells the time.
-pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
-
 /// The data plane: everything that a request needs on its way.
 pub struct Gateway {
-    pub config: Arc<Config>,
+    config: Arc<Config>,
     /// One for each provider of the configuration.
-    pub upstreams: BTreeMap<Name, Upstream>,
-    pub ledger: Ledger,
-    pub directory: Arc<Directory>,
-    pub settler: Settler,
-    pub metrics: Arc<Metrics>,
-    pub clock: Clock,
-    pub limits: Limits,
+    upstreams: BTreeMap<Name, Upstream>,
+    ledger: Ledger,
+    directory: Arc<Directory>,
+    settler: Settler,
+    metrics: Arc<Metrics>,
+    clock: Clock,
+    limits: Limits,
     /// The memory for request bodies.
-    pub bodies: Budget,
+    bodies: Budget,
 }
 
 /// Where a request goes.
@@ -81,6 +81,21 @@ enum Outcome {
 }
 
 impl Gateway {
+    /// A gateway to `upstreams`, one for each provider of `config`.
+    pub fn new(
+        config: Arc<Config>,
+        upstreams: BTreeMap<Name, Upstream>,
+        ledger: Ledger,
+        directory: Arc<Directory>,
+        settler: Settler,
+        metrics: Arc<Metrics>,
+        clock: Clock,
+    ) -> Self {
+        let bodies = Budget::new(config.limits.buffered_bodies);
+        let limits = Limits::new();
+        Self { config, upstreams, ledger, directory, settler, metrics, clock, limits, bodies }
+    }
+
     /// Answers a request; never fails. Notes what became of it.
     pub async fn handle(&self, request: Request<Incoming>) -> Response<Answer> {
         let id = Id::from_u128(uuid::Uuid::now_v7().as_u128());
@@ -124,14 +139,10 @@ impl Gateway {
         let model = peeked_model(&head, target.place.route.model, &bytes)?;
         let price = self.quote(terms, &target, model.as_deref())?;
         record.model = model;
-        let body = Outgoing::whole(bytes, budgeted);
-        if price.is_zero() {
-            let response = self.send(&target, head, body, false, record).await?;
-            return Ok(Outcome::Passed(response, None));
-        }
         let running = self.limits.run(&caller, &plan.pace)?;
         let (call, funds) = self.hold(&head, caller, price, record).await?;
         // From here on the guard sees to it that the hold is resolved: dropped, it gives the credits back.
+        let body = Outgoing::whole(bytes, budgeted);
         let mut response = self.send(&target, head, body, true, record).await?;
 
         let did_work = response.status().is_success();
@@ -161,10 +172,13 @@ impl Gateway {
         let upgrade = has_token(&head.headers, &UPGRADE, "websocket");
         let place = policy::place(&self.config, &head.method, upgrade, head.uri.path())?;
         place.path.as_str().clone_into(&mut record.path);
+        let upstream = &self.upstreams[place.provider];
         record.route = place.route.pattern;
+        record.dialect = upstream.dialect;
+        record.pause = upstream.timeouts.idle;
         record.class = place.route.class.as_str();
         record.operation = place.route.operation.as_str();
-        Ok(Target { upstream: &self.upstreams[place.provider], place })
+        Ok(Target { place, upstream })
     }
 
     async fn identify(
@@ -254,7 +268,10 @@ impl Gateway {
         operation: Operation,
     ) -> Result<(Result<(), Refusal>, Funds), Rejection> {
         let asked = Instant::now();
-        let answer = self.ledger.apply(&caller.record.account, id, operation).await;
+        let asking = self.ledger.apply(&caller.record.account, id, operation);
+        let answer = tokio::time::timeout(HOLD_LIMIT, asking).await.unwrap_or_else(|_| {
+            Err(LedgerError::Unknown(format!("no answer within {HOLD_LIMIT:?}")))
+        });
         let result = match &answer {
             Ok(reply) if reply.outcome.is_ok() => LedgerResult::Done,
             Ok(_) => LedgerResult::Refused,
@@ -317,8 +334,7 @@ impl Gateway {
         let (head, body) = response.into_parts();
         let is_stream = has_token(&head.headers, &CONTENT_TYPE, "text/event-stream");
         let stream = is_stream.then(|| self.metrics.stream_opened());
-        let pause = self.config.providers.values().map(|provider| provider.timeouts.idle).max();
-        let body = Answer::passed(body, pause.unwrap_or_default(), metered, record, stream);
+        let body = Answer::passed(body, metered, record, stream);
         Response::from_parts(head, body)
     }
 
@@ -328,9 +344,8 @@ impl Gateway {
         self.metrics.refused(code);
         record.status = Some(rejection.status());
         record.ending = Ending::Refused(code);
-        let dialect = self.upstreams[&self.config.default_provider].dialect;
         let (top_up, id) = (&self.config.refusal.top_up_url, record.id.to_string());
-        rejection.response(dialect, top_up, &id).map(Answer::own)
+        rejection.response(record.dialect, top_up, &id).map(Answer::own)
     }
 }
 

@@ -18,8 +18,6 @@ pub mod statement;
 
 pub mod config;
 
-pub mod admin;
-
 pub mod metrics;
 
 pub mod telemetry;
@@ -27,3 +25,9 @@ pub mod telemetry;
 pub mod server;
 
 pub mod sim;
+
+pub mod admin;
+
+pub mod app;
+
+pub mod cli;

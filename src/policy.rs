@@ -6,10 +6,10 @@
 use http::Method;
 
 use crate::config::{
-    self, Administration, Config, Name, Refusal as Refusals, SessionGrants, UnknownRoutes,
+    Administration, Config, Name, Refusal as Refusals, SessionGrants, UnknownRoutes,
 };
 use crate::credit::{Credits, Price, PriceList, PriceSource};
-use crate::provider::{Class, Dialect, Path, PathError, Route};
+use crate::provider::{Class, Path, PathError, Route};
 
 /// Where a request goes, and what it is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,7 +68,7 @@ pub fn place<'a>(
     let (provider, rest) = mount(config, raw);
     let path = Path::normalise(method, rest)?;
     // The default provider is one of those configured; the other names were found among them.
-    let dialect = dialect(config.providers[provider].dialect);
+    let dialect = config.providers[provider].dialect;
     let route = dialect.route(method, upgrade, &path);
     Ok(Place { provider, path, route })
 }
@@ -80,13 +80,6 @@ fn mount<'a, 'p>(config: &'a Config, path: &'p str) -> (&'a Name, &'p str) {
     match config.providers.get_key_value(first) {
         Some((name, _)) => (name, &path[path.len() - rest.len() - 1..]),
         None => (&config.default_provider, path),
-    }
-}
-
-/// The dialect that the configuration names.
-pub fn dialect(named: config::Dialect) -> Dialect {
-    match named {
-        config::Dialect::OpenAi => Dialect::OpenAi,
     }
 }
 

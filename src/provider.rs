@@ -16,14 +16,17 @@ use std::str::FromStr;
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
+use serde::Deserialize;
 
 pub use evidence::Evidence;
 pub use path::{Path, PathError};
 pub use routes::{Class, ModelAt, Operation, Route, UnknownWord};
 
 /// The language a provider speaks: its routes, its bodies, its errors and its streams.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Dialect {
+    /// `OpenAI`'s, which many others speak too.
     OpenAi,
 }
 

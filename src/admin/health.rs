@@ -26,7 +26,7 @@ pub(super) async fn live() -> &'static str {
 
 /// Whether calls are taken.
 pub(super) async fn ready(State(admin): State<Arc<Admin>>) -> Response {
-    let reason = if !admin.ready.load(Ordering::SeqCst) {
+    let reason = if !admin.ready.load(Ordering::Relaxed) {
         Some("starting or draining")
     } else if !admin.ledger.is_available() {
         Some("ledger unavailable")

@@ -13,7 +13,7 @@ use super::input::{Body, Instant, Named};
 use super::problem::{Kind, Problem};
 use super::{Admin, fresh_id};
 use crate::credit::{AccountId, Timestamp};
-use crate::directory::{Key, KeyHash, NewSecret, Owner, hex};
+use crate::directory::{Key, KeyHash, NewSecret, Owner, random_hex};
 use crate::ledger::{Change, Changed};
 use crate::statement::rfc3339;
 
@@ -160,10 +160,9 @@ impl Admin {
             ));
         }
         let secret = NewSecret::random().map_err(|error| Problem::internal(&error))?;
-        let mut id = [0_u8; 8];
-        getrandom::fill(&mut id).map_err(|error| Problem::internal(&error))?;
+        let id = random_hex::<8>().map_err(|error| Problem::internal(&error))?;
         let key = Key {
-            id: format!("key_{}", hex(&id)),
+            id: format!("key_{id}"),
             name: name.to_owned(),
             owner,
             prefix: secret.prefix(),

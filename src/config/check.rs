@@ -7,6 +7,7 @@ use super::environment::variable_part;
 use super::error::Fault;
 use super::layer::{self, Step};
 use super::{Config, ConfigError, Name};
+use crate::provider::Operation;
 
 /// A third of it is the pause between two renewals of a hold, which must leave the ledger time to answer.
 const SHORTEST_HOLD: Duration = Duration::from_secs(3);
@@ -89,6 +90,17 @@ fn prices(config: &Config) -> Option<Contradiction<'_>> {
                 hint: Some(
                     "name a provider, an operation or a model, or write [price.default]".to_owned(),
                 ),
+            });
+        }
+        if let Some(unknown) = rule.operation.as_deref().and_then(|o| o.parse::<Operation>().err())
+        {
+            steps.push(Step::Key("operation"));
+            let message = format!("{unknown}, so this rule would never match");
+            let known = Operation::ALL.map(Operation::as_str).join(", ");
+            return Some(Contradiction {
+                steps,
+                message,
+                hint: Some(format!("the operations are {known}")),
             });
         }
         let name = rule.provider.as_deref().filter(|name| !config.providers.contains_key(*name))?;

@@ -4,14 +4,6 @@ use serde::Deserialize;
 
 use crate::credit::Credits;
 
-/// The protocol of a provider.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Dialect {
-    /// `OpenAI`'s, which many others speak too.
-    OpenAi,
-}
-
 /// The status of a call for which there are no credits (providers.md section 0.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhenExhausted {
@@ -50,15 +42,6 @@ pub enum Administration {
     Refuse,
     /// Passed on without charge.
     Free,
-}
-
-impl Dialect {
-    /// The name in the configuration.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::OpenAi => "openai",
-        }
-    }
 }
 
 impl WhenExhausted {

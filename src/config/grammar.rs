@@ -10,10 +10,11 @@ use serde::Deserialize;
 
 use super::scalar::{optional, scalar};
 use super::{
-    BaseUrl, Config, Dialect, Headers, LedgerUrl, Limits, Log, Name, Pace, Plan, Provider, Refusal,
+    BaseUrl, Config, Headers, LedgerUrl, Limits, Log, Name, Pace, Plan, Provider, Refusal,
     SecretSource, Timeouts, WhenExhausted, secret,
 };
 use crate::credit::{Credits, ModelGlob, Price, PriceList, Rule};
+use crate::provider::Dialect;
 
 /// A whole file, laid over the default.
 #[derive(Deserialize)]

@@ -62,7 +62,6 @@ pub struct Metered {
     /// Counts the charge.
     pub metrics: Arc<Metrics>,
     /// Its place among the account's running calls.
-    #[expect(dead_code, reason = "held until the call has ended")]
     pub running: Running,
 }
 
@@ -111,15 +110,14 @@ impl Answer {
         Self::Own(Full::new(body))
     }
 
-    /// A provider's body; its provider may pause for `pause`.
+    /// A provider's body.
     pub fn passed(
         body: Incoming,
-        pause: Duration,
         metered: Option<Metered>,
         record: Record,
         stream: Option<Open>,
     ) -> Self {
-        let record = Some(record);
+        let (pause, record) = (record.pause, Some(record));
         let mut passed = Passed { body, pause, waiting: None, metered, record, _stream: stream };
         if passed.body.is_end_stream() {
             passed.end(End::Complete);

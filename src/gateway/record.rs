@@ -10,6 +10,7 @@ use http::{Method, StatusCode};
 
 use crate::credit::{AccountId, Credits, Id};
 use crate::metrics::{Metrics, Open};
+use crate::provider::Dialect;
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +44,10 @@ pub struct Record {
     pub method: Method,
     /// The canonical path, where there is one.
     pub path: String,
+    /// The language in which the caller is answered.
+    pub dialect: Dialect,
+    /// How long the provider may pause.
+    pub pause: Duration,
     /// The route's pattern, class and operation.
     pub route: &'static str,
     pub class: &'static str,
@@ -71,6 +76,8 @@ impl Record {
             id,
             method,
             path: String::new(),
+            dialect: Dialect::OpenAi,
+            pause: Duration::ZERO,
             route: "unknown",
             class: "unknown",
             operation: "other",

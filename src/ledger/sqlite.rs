@@ -22,19 +22,14 @@ mod syncer;
 mod writer;
 
 use super::audit::Report;
-use super::{Change, Changed, LedgerError};
-use crate::credit::{
-    Account, AccountId, Entry, Id, Operation, Period, Reply, Source, SourceId, Timestamp,
-};
+use super::{Change, Changed, Clock, LedgerError};
+use crate::credit::{Account, AccountId, Entry, Id, Operation, Period, Reply, Source, SourceId};
 use crate::directory::{Key, KeyHash, KnownKey, Record};
 
 /// Steps in one transaction.
 const BATCH: usize = 256;
 /// Steps that wait for the writer; further callers wait for a place.
 const QUEUE: usize = 4096;
-
-/// Tells the time. The engine's only clock, so that tests can hold it.
-pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// Why the file can't serve as a ledger.
 #[derive(Debug, thiserror::Error)]
