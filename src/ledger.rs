@@ -12,7 +12,8 @@ pub mod sqlite;
 pub use settler::{Call, Charge, Settler, Slot};
 
 use crate::credit::{
-    Account, AccountId, Credits, Entry, Id, Operation, Period, Refusal, Reply, Timestamp,
+    Account, AccountId, Credits, Entry, Id, Operation, Period, Refusal, Reply, Source, SourceId,
+    Timestamp,
 };
 use crate::directory::{Key, KeyHash, KnownKey, Record};
 
@@ -145,6 +146,17 @@ impl Ledger {
     pub async fn explain(&self, id: Id) -> Result<Vec<(AccountId, Entry)>, LedgerError> {
         match self {
             Self::Sqlite(store) => store.explain(id).await,
+        }
+    }
+
+    /// What is remembered of `source`, if it ever granted anything to `account`.
+    pub async fn source(
+        &self,
+        account: &AccountId,
+        source: &SourceId,
+    ) -> Result<Option<Source>, LedgerError> {
+        match self {
+            Self::Sqlite(store) => store.source(account, source).await,
         }
     }
 
