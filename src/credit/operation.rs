@@ -167,8 +167,12 @@ pub fn apply(
     let now = now.max(account.clock);
     let mut step = Step { account: account.clone(), entries: Vec::new(), id, now };
     step.carry_out_due()?;
-    let (outcome, source) = step.decide(operation, source)?;
+    // The source's lot may have ended since the source was last written.
+    let known = source.map(|source| source.after(&step.entries));
+    let before = step.entries.len();
+    let (outcome, source) = step.decide(operation, known.as_ref())?;
     step.carry_out_due()?;
+    let source = source.map(|source| source.after(&step.entries[before..]));
     step.account.check()?;
     let funds = step.account.funds(now);
     let Step { account, entries, .. } = step;
@@ -463,8 +467,10 @@ impl Step {
         Ok((Ok(Done::Voided { taken, owed }), Some(source)))
     }
 
+    /// The operation's hold, if it ran out and may still be settled.
     fn expired_hold(&self) -> Option<&ExpiredHold> {
-        self.account.expired.iter().find(|hold| hold.id == self.id)
+        let mut expired = self.account.expired.iter();
+        expired.find(|hold| hold.id == self.id && self.now < hold.settle_until)
     }
 
     /// Up to `amount` of unheld credits from open lots in burn order, and what is missing.
@@ -478,6 +484,18 @@ impl Step {
             }
         }
         (parts, missing)
+    }
+}
+
+impl Source {
+    /// The source after `entries`: what of its lot they say has expired is noted.
+    fn after(&self, entries: &[Entry]) -> Self {
+        let expired = |entry: &Entry| match entry.fact {
+            Fact::LotExpired { lot, amount } if lot == self.lot => amount,
+            _ => Credits::ZERO,
+        };
+        let sum = entries.iter().map(expired).fold(self.expired, Credits::saturating_add);
+        Self { expired: sum, ..self.clone() }
     }
 }
 

@@ -21,6 +21,9 @@ mod schema;
 mod syncer;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 use super::audit::Report;
 use super::{Change, Changed, Clock, LedgerError};
 use crate::credit::{Account, AccountId, Entry, Id, Operation, Period, Reply, Source, SourceId};
