@@ -317,7 +317,8 @@ impl Gateway {
             }
             Err(error) => {
                 self.metrics.upstream_failed(error.kind());
-                tracing::warn!(provider = target.place.provider.as_str(), %error, "a provider gave no answer");
+                let (provider, error_text) = (target.place.provider.as_str(), error.in_full());
+                tracing::warn!(provider, error = error_text, "a provider gave no answer");
                 Err(Rejection::of_upstream(&error))
             }
         }

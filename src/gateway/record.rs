@@ -104,7 +104,9 @@ impl Drop for Record {
             self.metrics.answered(self.class, self.operation, status);
         }
         self.metrics.ended(self.class, took);
-        if let Some(charged) = self.charged {
+        // A hold whose call came to nothing was given back.
+        let charged = self.charged.or(self.held.map(|_| Credits::ZERO));
+        if let Some(charged) = charged {
             self.metrics.charged(charged);
         }
         tracing::info!(
@@ -119,7 +121,7 @@ impl Drop for Record {
             status = self.status.map(|status| status.as_u16()),
             ending = self.ending.as_str(),
             credits_held = self.held.as_ref().map(tracing::field::display),
-            credits_charged = self.charged.as_ref().map(tracing::field::display),
+            credits_charged = charged.as_ref().map(tracing::field::display),
             upstream_ms = self.upstream.map(millis),
             duration_ms = millis(took),
             "{} {}",
