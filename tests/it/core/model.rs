@@ -1,0 +1,221 @@
+//! The rules of credits, written a second time from their specification alone.
+//!
+//! Built unlike the core on purpose: one flat list of rows says where every credit that was ever granted is now,
+//! numbers are `i128`, and what the core stores (remaining, held, used …) is counted from the rows each time it is
+//! asked for. Slow, and short enough to be read against the rules. It must not share code with the core beyond
+//! the types in which questions are asked and answered.
+
+mod books;
+mod calls;
+mod lots;
+
+use std::collections::BTreeMap;
+
+use creditgate::credit::{
+    Credits, Done, ExpiredHold, HOLDS_MAX, Id, LotKind, Operation, Period, REMEMBERED_MILLIS,
+    Refusal, SourceId, Timestamp,
+};
+
+const MAX: i128 = 4_000_000_000_000_000;
+
+/// Where credits are. Those that left `Free` and `Held` never come back. Each part of a hold has its own number,
+/// which rises with time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Free,
+    Held(Id, u32),
+    Used,
+    Expired,
+    Voided,
+    Repaid,
+}
+
+/// So many credits of one lot in one place.
+#[derive(Clone, Debug)]
+struct Row {
+    lot: u32,
+    place: Place,
+    amount: i128,
+}
+
+/// What was agreed on when a lot was opened.
+#[derive(Clone, Debug)]
+struct Terms {
+    no: u32,
+    kind: LotKind,
+    source: Option<SourceId>,
+    start: Timestamp,
+    end: Timestamp,
+}
+
+#[derive(Clone, Debug)]
+struct Running {
+    id: Id,
+    deadline: Timestamp,
+    done: i128,
+}
+
+/// What a source was granted, and what was asked back: `voided` in all, `owed` of it as debt.
+#[derive(Clone, Debug)]
+struct Granted {
+    lot: u32,
+    kind: LotKind,
+    start: Timestamp,
+    end: Timestamp,
+    amount: i128,
+    voided: i128,
+    owed: i128,
+}
+
+/// One account.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Model {
+    rows: Vec<Row>,
+    lots: Vec<Terms>,
+    running: Vec<Running>,
+    expired: Vec<ExpiredHold>,
+    sources: BTreeMap<SourceId, Granted>,
+    /// How often credits were reserved.
+    parts: u32,
+    debt: i128,
+    gate: Timestamp,
+    version: u64,
+    plan_start: Timestamp,
+    clock: Timestamp,
+    wrote: bool,
+}
+
+impl Model {
+    /// One operation at `now`: what is due, the operation, what is due then.
+    pub(super) fn apply(
+        &mut self,
+        id: Id,
+        operation: &Operation,
+        now: Timestamp,
+    ) -> Result<Done, Refusal> {
+        let now = now.max(self.clock);
+        self.wrote = false;
+        self.carry_out_due(now);
+        let outcome = self.operate(id, operation, now);
+        self.wrote |= outcome.as_ref().is_ok_and(always_writes);
+        self.carry_out_due(now);
+        if self.wrote {
+            self.clock = now;
+        }
+        outcome
+    }
+
+    /// What a reader sees at `now`.
+    pub(super) fn read(&self, period: Option<Period>, now: Timestamp) -> Self {
+        let mut seen = self.clone();
+        let now = now.max(seen.clock);
+        seen.wrote = false;
+        seen.carry_out_due(now);
+        if now < seen.gate {
+            seen.open_period(period, now);
+        }
+        seen.carry_out_due(now);
+        if seen.wrote {
+            seen.clock = now;
+        }
+        seen
+    }
+
+    fn operate(&mut self, id: Id, operation: &Operation, now: Timestamp) -> Result<Done, Refusal> {
+        match operation {
+            Operation::Grant { source, kind, start, end, amount } => {
+                let asked = (*kind, *start, *end, micros(*amount));
+                self.grant(source, asked, now)
+            }
+            Operation::Gate { until, version } => Ok(self.set_gate(*until, *version)),
+            Operation::Plan { allowance } => self.change_plan(micros(*allowance), now),
+            Operation::Hold { amount, ttl_millis, version, period } => {
+                if *version < self.version {
+                    return Err(Refusal::Stale { version: self.version });
+                }
+                self.hold(id, micros(*amount), now.after_millis(*ttl_millis), *period, now)
+            }
+            Operation::Extend { beat: _, more, ttl_millis, done } => {
+                self.extend(id, micros(*more), now.after_millis(*ttl_millis), micros(*done), now)
+            }
+            Operation::Settle { amount } => self.settle(id, micros(*amount), now),
+            Operation::Release => {
+                self.end_hold(id).ok_or(Refusal::AlreadyResolved)?;
+                Ok(Done::Released)
+            }
+            Operation::Void { source, total } => self.void(source, micros(*total)),
+        }
+    }
+
+    fn set_gate(&mut self, until: Timestamp, version: u64) -> Done {
+        let ignored = version <= self.version;
+        if !ignored {
+            (self.gate, self.version) = (until, version);
+        }
+        Done::Gated { ignored }
+    }
+
+    /// Holds run out, then lots end, then debt is repaid.
+    fn carry_out_due(&mut self, now: Timestamp) {
+        let due = |hold: &Running| hold.deadline <= now;
+        for Running { id, done, .. } in self.running.clone().into_iter().filter(due) {
+            self.take(done, &self.parts_of(id), Place::Used);
+            self.end_hold(id);
+            let settle_until = now.after_millis(REMEMBERED_MILLIS);
+            self.expired.push(ExpiredHold { id, charged: credits(done), settle_until });
+            // No more are remembered than may run at once.
+            let surplus = self.expired.len().saturating_sub(HOLDS_MAX);
+            self.expired.drain(..surplus);
+            self.wrote = true;
+        }
+        let ended = self.lots.iter().filter(|lot| lot.end <= now);
+        let ended: Vec<_> = ended.map(|lot| (lot.no, Place::Free)).collect();
+        self.wrote |= self.take(MAX, &ended, Place::Expired) > 0;
+        if now < self.gate {
+            let repaid = self.take(self.debt, &self.usable(now), Place::Repaid);
+            self.debt -= repaid;
+            self.wrote |= repaid > 0;
+        }
+    }
+
+    /// Moves up to `amount` out of `from`, one after the other, to another place; how much it was.
+    fn take(&mut self, amount: i128, from: &[(u32, Place)], to: Place) -> i128 {
+        let mut left = amount;
+        for &(lot, place) in from {
+            let moved = left.min(self.at(lot, place));
+            self.put(lot, place, -moved);
+            self.put(lot, to, moved);
+            left -= moved;
+        }
+        amount - left
+    }
+
+    fn put(&mut self, lot: u32, place: Place, amount: i128) {
+        match self.rows.iter_mut().find(|row| row.lot == lot && row.place == place) {
+            Some(row) => row.amount += amount,
+            None => self.rows.push(Row { lot, place, amount }),
+        }
+        self.rows.retain(|row| row.amount != 0);
+    }
+}
+
+/// Whether an operation with this outcome always leaves an entry. The others say so themselves, if it did.
+fn always_writes(done: &Done) -> bool {
+    match done {
+        Done::GrantedBefore { .. } | Done::Planned { .. } | Done::Voided { .. } => false,
+        Done::Gated { ignored } => !ignored,
+        Done::Granted { .. }
+        | Done::Held
+        | Done::Extended
+        | Done::Settled { .. }
+        | Done::Released => true,
+    }
+}
+
+fn micros(amount: Credits) -> i128 {
+    i128::from(amount.micros())
+}
+
+fn credits(amount: i128) -> Credits {
+    Credits::from_micros(u64::try_from(amount).unwrap()).unwrap()
+}

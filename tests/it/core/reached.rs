@@ -1,0 +1,164 @@
+//! Which answers and facts a run has reached. A test that never meets a case says nothing about it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use creditgate::credit::{Done, Entry, Fact, Operation, Refusal};
+
+/// Every answer that the core can give, by operation. `too old`, and `conflict` by an operation's id, are the
+/// ledger engines' to find.
+const ANSWERS: [&str; 31] = [
+    "grant: granted",
+    "grant: granted before",
+    "grant: conflict",
+    "grant: ended",
+    "grant: too much",
+    "gate: gated",
+    "gate: ignored",
+    "plan: planned",
+    "plan: too much",
+    "hold: held",
+    "hold: stale",
+    "hold: inactive",
+    "hold: conflict",
+    "hold: too many holds",
+    "hold: owed",
+    "hold: credits held",
+    "hold: exhausted",
+    "extend: extended",
+    "extend: already resolved",
+    "extend: inactive",
+    "extend: credits held",
+    "extend: exhausted",
+    "settle: settled",
+    "settle: owed",
+    "settle: already resolved",
+    "settle: too much",
+    "release: released",
+    "release: already resolved",
+    "void: voided",
+    "void: unknown source",
+    "void: too much",
+];
+
+const FACTS: [&str; 12] = [
+    "grant",
+    "gate",
+    "plan",
+    "hold",
+    "extend",
+    "settle",
+    "settle late",
+    "release",
+    "hold_expired",
+    "lot_expired",
+    "repay",
+    "void",
+];
+
+#[derive(Clone, Default)]
+pub(super) struct Reached {
+    answers: BTreeMap<String, usize>,
+    facts: BTreeMap<&'static str, usize>,
+}
+
+impl Reached {
+    pub(super) fn note(
+        &mut self,
+        operation: &Operation,
+        outcome: &Result<Done, Refusal>,
+        entries: &[Entry],
+    ) {
+        let answer = match outcome {
+            Ok(done) => name_of(done),
+            Err(refusal) => name_of_refusal(refusal),
+        };
+        let step = operation.step();
+        let step = step.split('.').next().unwrap_or(&step);
+        *self.answers.entry(format!("{step}: {answer}")).or_default() += 1;
+        for entry in entries {
+            let fact = match entry.fact {
+                Fact::Settle { late: true, .. } => "settle late",
+                _ => entry.fact.name(),
+            };
+            *self.facts.entry(fact).or_default() += 1;
+        }
+    }
+
+    pub(super) fn operations(&self) -> usize {
+        self.answers.values().sum()
+    }
+
+    /// Every answer and every fact was reached, and none that is not the core's.
+    pub(super) fn assert_complete(&self) {
+        let never = |names: &[&'static str], reached: &dyn Fn(&str) -> bool| {
+            names.iter().filter(|name| !reached(name)).copied().collect::<Vec<_>>()
+        };
+        let answers = never(&ANSWERS, &|name| self.answers.contains_key(name));
+        let facts = never(&FACTS, &|name| self.facts.contains_key(name));
+        assert!(answers.is_empty() && facts.is_empty(), "never reached: {answers:?} {facts:?}");
+        let known = |name: &&String| ANSWERS.contains(&name.as_str());
+        let unknown: Vec<_> = self.answers.keys().filter(|name| !known(name)).collect();
+        assert!(unknown.is_empty(), "not the core's to say: {unknown:?}");
+    }
+
+    /// No refusal crowds out the rest: each is at most a third of the operations.
+    pub(super) fn assert_varied(&self) {
+        let mut kinds = BTreeMap::<&str, usize>::new();
+        for (answer, times) in &self.answers {
+            let kind = answer.split_once(": ").map_or(answer.as_str(), |(_, kind)| kind);
+            *kinds.entry(kind).or_default() += times;
+        }
+        let refusals = ["already resolved", "conflict", "credits held", "ended", "exhausted"];
+        for kind in refusals.into_iter().chain(["inactive", "owed", "stale", "unknown source"]) {
+            let times = kinds.get(kind).copied().unwrap_or_default();
+            assert!(times * 3 <= self.operations(), "mostly {kind}:\n{self}");
+        }
+    }
+}
+
+impl fmt::Display for Reached {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} operations", self.operations())?;
+        for (answer, times) in &self.answers {
+            writeln!(f, "{times:>8} {answer}")?;
+        }
+        for (fact, times) in &self.facts {
+            writeln!(f, "{times:>8} entries {fact}")?;
+        }
+        Ok(())
+    }
+}
+
+fn name_of(done: &Done) -> &'static str {
+    match done {
+        Done::Granted { .. } => "granted",
+        Done::GrantedBefore { .. } => "granted before",
+        Done::Gated { ignored: false } => "gated",
+        Done::Gated { ignored: true } => "ignored",
+        Done::Planned { .. } => "planned",
+        Done::Held => "held",
+        Done::Extended => "extended",
+        Done::Settled { owed, .. } if owed.is_zero() => "settled",
+        Done::Settled { .. } => "owed",
+        Done::Released => "released",
+        Done::Voided { .. } => "voided",
+    }
+}
+
+fn name_of_refusal(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::Exhausted => "exhausted",
+        Refusal::Held => "credits held",
+        Refusal::Owed => "owed",
+        Refusal::Inactive => "inactive",
+        Refusal::Stale { .. } => "stale",
+        Refusal::TooManyHolds => "too many holds",
+        Refusal::AlreadyResolved => "already resolved",
+        Refusal::Conflict => "conflict",
+        Refusal::TooOld => "too old",
+        Refusal::UnknownSource => "unknown source",
+        Refusal::Ended => "ended",
+        Refusal::TooMuch => "too much",
+    }
+}
