@@ -89,10 +89,10 @@ async fn mixed(seed: u64) {
     let world = Arc::new(Setup::new().account("shared", CREDITS).start().await);
     let mut random = StdRng::seed_from_u64(seed);
     let callers: Vec<_> = (0..CALLERS)
-        .map(|_| {
+        .map(|caller| {
             let story = *STORIES.choose(&mut random).unwrap();
             let starts = Duration::from_millis(random.random_range(0..300));
-            tokio::spawn(call(Arc::clone(&world), story, starts))
+            tokio::spawn(call(Arc::clone(&world), story, starts, caller.to_string()))
         })
         .collect();
     let mut worked = BTreeSet::new();
@@ -127,16 +127,15 @@ enum End {
 }
 
 /// Lives a story, after coming again for as long as the credits are held by others.
-async fn call(world: Arc<World>, story: Story, starts: Duration) -> End {
+async fn call(world: Arc<World>, story: Story, starts: Duration, name: String) -> End {
     tokio::time::sleep(starts).await;
     loop {
         let ask = if story.stream { world.stream("shared") } else { world.chat("shared") };
-        let open = ask.sim(story.switches).open();
+        let open = ask.sim(story.switches).header("x-caller", &name).open();
         let mut answer = if story.leaves_first {
-            // A refusal comes at once; an answer never does.
-            match tokio::time::timeout(Duration::from_millis(800), open).await {
-                Ok(refused) => refused,
-                Err(_) => return End::Nothing,
+            tokio::select! {
+                refused = open => refused,
+                () = world.provider.was_asked_by(&name) => return End::Nothing,
             }
         } else {
             open.await

@@ -99,6 +99,15 @@ impl Ask {
         self.try_open().await.unwrap()
     }
 
+    /// Sends it and says whether the answer broke off; before its head counts too, which is how it looks when the
+    /// provider breaks off as soon as its own head is out.
+    pub async fn breaks(self) -> bool {
+        match self.try_open().await {
+            Some(mut answer) => answer.rest().await.is_err(),
+            None => true,
+        }
+    }
+
     /// Sends it; `None` if the connection broke before the answer's head.
     pub async fn try_open(self) -> Option<Opened> {
         let request = self.request.body(Full::new(self.body)).unwrap();

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -61,6 +62,14 @@ impl Provider {
             self.seen().await.pop().filter(|seen| seen.state == state)
         })
         .await
+    }
+
+    /// Waits until a request came whose header `x-caller` says `name`; for ever, if none does.
+    pub async fn was_asked_by(&self, name: &str) {
+        let by = |seen: &Seen| seen.headers.get("x-caller").is_some_and(|by| by == name);
+        while !self.seen().await.iter().any(by) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// Waits until so many answers are held.
