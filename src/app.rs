@@ -20,8 +20,8 @@ use crate::admin::{self, Admin};
 use crate::config::{Config, Environment, LedgerUrl, Secret};
 use crate::credit::Timestamp;
 use crate::directory::Directory;
-use crate::gateway::{self, Clock, Gateway, Upstream};
-use crate::ledger::{Ledger, Settler, sqlite};
+use crate::gateway::{self, Gateway, Upstream};
+use crate::ledger::{Clock, Ledger, Settler, sqlite};
 use crate::metrics::Metrics;
 use crate::{server, sim, telemetry};
 
@@ -95,7 +95,7 @@ impl App {
         let clock: Clock = Arc::new(now);
         let LedgerUrl::Sqlite(path) = &config.ledger;
         let ledger = Ledger::Sqlite(Arc::new(sqlite::Store::open(path, Arc::clone(&clock))?));
-        let directory = Arc::new(Directory::new(ledger.clone()));
+        let directory = Arc::new(Directory::new(ledger.clone(), Arc::clone(&metrics)));
         let settler = Settler::start(ledger.clone(), config.limits.hold_ttl);
         let ready = Arc::new(AtomicBool::new(true));
         let gateway = Gateway::new(
@@ -111,7 +111,7 @@ impl App {
             config: Arc::clone(&config),
             ledger: ledger.clone(),
             directory,
-            metrics,
+            metrics: Arc::clone(&metrics),
             settler: settler.clone(),
             clock,
             token,
@@ -125,11 +125,17 @@ impl App {
             drain: config.limits.drain,
         };
         let data_plane = gateway::stack(Arc::new(gateway), config.limits.in_flight);
-        let serving = Serving::start(|stop| server::serve(listener, limits, data_plane, stop));
+        let connected = {
+            let metrics = Arc::clone(&metrics);
+            move || metrics.connection_opened()
+        };
+        let serving =
+            Serving::start(|stop| server::serve(listener, limits, data_plane, connected, stop));
         let control_plane = admin::router(Arc::new(admin));
         let limits = server::Limits { drain: Duration::from_secs(1), ..limits };
-        let administering =
-            Serving::start(|stop| server::serve(admin_listener, limits, control_plane, stop));
+        let administering = Serving::start(|stop| {
+            server::serve(admin_listener, limits, control_plane, || (), stop)
+        });
         let (gateway, admin) = (gateway_at, admin_at);
         Ok(Self { gateway, admin, ledger, settler, ready, serving, administering })
     }

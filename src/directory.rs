@@ -14,8 +14,9 @@ use quick_cache::sync::Cache;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::credit::{AccountId, Timestamp};
+use crate::credit::{AccountId, Credits, Period, Timestamp};
 use crate::ledger::{Ledger, LedgerError};
+use crate::metrics::{CacheLookup, Metrics};
 
 /// Accounts and keys that are kept in memory, each.
 const CACHED: usize = 100_000;
@@ -35,6 +36,13 @@ pub struct Record {
     pub zone: Tz,
     /// When the account was created.
     pub created: Timestamp,
+}
+
+impl Record {
+    /// The plan's month at `now`, for a plan of `allowance` credits a month.
+    pub fn period(&self, allowance: Credits, now: Timestamp) -> Option<Period> {
+        Period::containing(self.anchor, self.zone, allowance, now)
+    }
 }
 
 /// Whom a key speaks for.
@@ -136,24 +144,25 @@ pub struct Directory {
     ledger: Ledger,
     keys: Cached<KeyHash, Option<Arc<KnownKey>>>,
     records: Cached<AccountId, Option<Arc<Record>>>,
+    metrics: Arc<Metrics>,
 }
 
 impl Directory {
     /// The directory kept in `ledger`.
-    pub fn new(ledger: Ledger) -> Self {
-        Self { ledger, keys: Cached::new(), records: Cached::new() }
+    pub fn new(ledger: Ledger, metrics: Arc<Metrics>) -> Self {
+        Self { ledger, keys: Cached::new(), records: Cached::new(), metrics }
     }
 
     /// The key with this hash.
     pub async fn key(&self, hash: KeyHash) -> Result<Option<Arc<KnownKey>>, LedgerError> {
         let load = async || Ok(self.ledger.key(hash).await?.map(Arc::new));
-        self.keys.get_or_load(&hash, load).await
+        self.keys.get_or_load(&hash, &self.metrics, load).await
     }
 
     /// The record of `account`.
     pub async fn record(&self, account: &AccountId) -> Result<Option<Arc<Record>>, LedgerError> {
         let load = async || Ok(self.ledger.record(account).await?.map(Arc::new));
-        self.records.get_or_load(account, load).await
+        self.records.get_or_load(account, &self.metrics, load).await
     }
 
     /// Forgets what was cached of an account, and of a key: after a change, and when the ledger called it stale.
@@ -182,11 +191,14 @@ impl<K: Eq + Hash + Clone, V: Clone> Cached<K, V> {
     async fn get_or_load(
         &self,
         key: &K,
+        metrics: &Metrics,
         load: impl AsyncFnOnce() -> Result<V, LedgerError>,
     ) -> Result<V, LedgerError> {
         if let Some(value) = self.entries.get(key) {
+            metrics.directory_lookup(CacheLookup::Hit);
             return Ok(value);
         }
+        metrics.directory_lookup(CacheLookup::Miss);
         let before = self.generation.load(Ordering::SeqCst);
         let value = load().await?;
         self.entries.insert(key.clone(), value.clone());

@@ -11,8 +11,14 @@ pub mod sqlite;
 
 pub use settler::{Call, Charge, Settler, Slot};
 
-use crate::credit::{Account, AccountId, Entry, Id, Operation, Period, Reply};
+use crate::credit::{
+    Account, AccountId, Credits, Entry, Id, Operation, Period, Refusal, Reply, Source, SourceId,
+    Timestamp,
+};
 use crate::directory::{Key, KeyHash, KnownKey, Record};
+
+/// Tells the time: an argument wherever it matters, so that a test can hold it.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// Why the ledger gave no answer.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -32,11 +38,11 @@ pub enum LedgerError {
 #[derive(Clone, Debug)]
 pub enum Change {
     /// A new account, whose gate is open until the instant.
-    Create { record: Record, gate_until: crate::credit::Timestamp },
+    Create { record: Record, gate_until: Timestamp },
     /// The gate moves.
-    Gate { account: AccountId, until: crate::credit::Timestamp },
+    Gate { account: AccountId, until: Timestamp },
     /// The plan changes; the open plan lot follows.
-    Plan { account: AccountId, plan: String, allowance: crate::credit::Credits },
+    Plan { account: AccountId, plan: String, allowance: Credits },
     /// A new key.
     IssueKey { key: Key, hash: KeyHash },
     /// A key is refused from now on.
@@ -55,7 +61,7 @@ pub enum Changed {
     /// There is no such key.
     NoSuchKey,
     /// The ledger refused the step.
-    Refused(crate::credit::Refusal),
+    Refused(Refusal),
 }
 
 /// The store of accounts. Cheap to clone.
@@ -140,6 +146,17 @@ impl Ledger {
     pub async fn explain(&self, id: Id) -> Result<Vec<(AccountId, Entry)>, LedgerError> {
         match self {
             Self::Sqlite(store) => store.explain(id).await,
+        }
+    }
+
+    /// What is remembered of `source`, if it ever granted anything to `account`.
+    pub async fn source(
+        &self,
+        account: &AccountId,
+        source: &SourceId,
+    ) -> Result<Option<Source>, LedgerError> {
+        match self {
+            Self::Sqlite(store) => store.source(account, source).await,
         }
     }
 

@@ -35,9 +35,16 @@ pub struct Limits {
     pub drain: Duration,
 }
 
-/// Serves `listener` until `stop`, then lets open requests finish within `limits.drain`.
-pub async fn serve<S, B>(listener: TcpListener, limits: Limits, service: S, stop: CancellationToken)
-where
+/// Serves `listener` until `stop`, then lets open requests finish within `limits.drain`. What `connected` returns for a
+/// connection is dropped when the connection ends.
+pub async fn serve<S, B, G>(
+    listener: TcpListener,
+    limits: Limits,
+    service: S,
+    connected: impl Fn() -> G,
+    stop: CancellationToken,
+) where
+    G: Send + 'static,
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
         + Clone
         + Send
@@ -71,14 +78,14 @@ where
         let _ = stream.set_nodelay(true);
         let service = TowerToHyperService::new(service.clone());
         let http = Arc::clone(&http);
-        let (watcher, cut) = (open.watcher(), cut.clone());
+        let (watcher, cut, guard) = (open.watcher(), cut.clone(), connected());
         tasks.spawn(async move {
             let connection = http.serve_connection_with_upgrades(TokioIo::new(stream), service);
             let ended = cut.run_until_cancelled(watcher.watch(connection.into_owned())).await;
             if let Some(Err(error)) = ended {
                 tracing::debug!(%error, "connection ended early");
             }
-            drop(permit);
+            drop((permit, guard));
         });
     }
     drop(listener);

@@ -48,11 +48,7 @@ const ACCOUNTS: [(&str, &str, bool); 3] =
 /// Runs the demo until it is told to stop.
 pub fn demo(options: &DemoOptions) -> anyhow::Result<()> {
     let config = parse("127.0.0.1:0", "", Path::new("."), options)?;
-    telemetry::start(
-        config.log.format,
-        telemetry::Level::Warn,
-        environment("RUST_LOG").as_deref(),
-    )?;
+    telemetry::start(config.log.format, config.log.level, environment("RUST_LOG").as_deref())?;
     runtime()?.block_on(run(options))
 }
 

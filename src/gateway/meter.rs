@@ -95,7 +95,7 @@ pub fn charge(end: End, seen: &Evidence, price: Credits) -> Charge {
         || match end {
             // A body without events is whole when it ends. A stream is whole if it says so; one that only carried an
             // error, or ended without a word, did no work.
-            End::Complete => !readable || whole_but_empty,
+            End::Complete => !seen.awaits_output() || whole_but_empty,
             // A JSON answer that breaks off is of no use to anybody.
             End::Failed => false,
             // The work was done before the first byte came; who has seen some of it may have seen all but the last.
@@ -110,15 +110,14 @@ impl Answer {
         Self::Own(Full::new(body))
     }
 
-    /// A provider's body; its provider may pause for `pause`.
+    /// A provider's body.
     pub fn passed(
         body: Incoming,
-        pause: Duration,
         metered: Option<Metered>,
         record: Record,
         stream: Option<Open>,
     ) -> Self {
-        let record = Some(record);
+        let (pause, record) = (record.pause, Some(record));
         let mut passed = Passed { body, pause, waiting: None, metered, record, _stream: stream };
         if passed.body.is_end_stream() {
             passed.end(End::Complete);
@@ -219,5 +218,53 @@ impl Body for Answer {
             Self::Own(body) => body.size_hint(),
             Self::Passed(passed) => passed.body.size_hint(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::Dialect;
+
+    const OPENING: &str =
+        "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n";
+    const TEXT: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"Hi\"}}]}\n\n";
+    const ERROR: &str = "data: {\"error\":{\"message\":\"overloaded\"}}\n\n";
+    const DONE: &str = "data: [DONE]\n\n";
+
+    /// The table of semantics.md section 4: what was seen, and the charge for each end.
+    #[track_caller]
+    fn check(kind: &str, seen: &[&str], complete: bool, failed: bool, cancelled: bool) {
+        for (end, due) in
+            [(End::Complete, complete), (End::Failed, failed), (End::Cancelled, cancelled)]
+        {
+            let mut evidence = Evidence::for_response(Dialect::OpenAi, Some(kind), None);
+            for bytes in seen {
+                evidence.feed(bytes.as_bytes());
+            }
+            let price = Credits::whole(1);
+            let expected = if due { Charge::Settle(price) } else { Charge::Release };
+            assert_eq!(charge(end, &evidence, price), expected, "{kind} {seen:?} {end:?}");
+        }
+    }
+
+    #[test]
+    fn a_stream_is_due_from_its_first_output() {
+        let stream = "text/event-stream; charset=utf-8";
+        check(stream, &[], false, false, false);
+        check(stream, &[OPENING], false, false, false);
+        check(stream, &[": ping\n\n", ERROR], false, false, false);
+        check(stream, &[OPENING, TEXT], true, true, true);
+        check(stream, &[OPENING, TEXT, ERROR], true, true, true);
+        check(stream, &[OPENING, DONE], true, false, true);
+        check(stream, &[OPENING, ERROR, DONE], false, false, false);
+    }
+
+    #[test]
+    fn a_body_is_due_when_it_is_whole_or_was_not_waited_for() {
+        check("application/json", &[], true, false, false);
+        check("application/json", &["{\"choices\":"], true, false, true);
+        check("audio/mpeg", &[], true, false, false);
+        check("audio/mpeg", &["ID3"], true, true, true);
     }
 }

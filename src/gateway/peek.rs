@@ -16,6 +16,9 @@ mod json;
 /// Longest model name taken, in bytes.
 pub const MODEL_BYTES_MAX: usize = 256;
 
+/// Deepest nesting of a JSON body. No provider takes more, and many parsers behind them fail on it.
+pub const NESTING_MAX: usize = 512;
+
 /// What a request says about itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Peek {
@@ -34,6 +37,8 @@ pub enum Malformed {
     InvalidUtf8 { at: usize },
     #[error("The request body is not valid JSON: the fault is at line {line}, column {column}.")]
     NotJson { line: usize, column: usize },
+    #[error("The request body is nested deeper than {NESTING_MAX} levels; flatten it.")]
+    TooDeep,
     #[error("The request body is not a JSON object; send an object with the field `model`.")]
     NotAnObject,
     #[error("The request names no model; set the field `model`.")]

@@ -10,6 +10,7 @@ use http::{Method, StatusCode};
 
 use crate::credit::{AccountId, Credits, Id};
 use crate::metrics::{Metrics, Open};
+use crate::provider::Dialect;
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +44,10 @@ pub struct Record {
     pub method: Method,
     /// The canonical path, where there is one.
     pub path: String,
+    /// The language in which the caller is answered.
+    pub dialect: Dialect,
+    /// How long the provider may pause.
+    pub pause: Duration,
     /// The route's pattern, class and operation.
     pub route: &'static str,
     pub class: &'static str,
@@ -71,6 +76,8 @@ impl Record {
             id,
             method,
             path: String::new(),
+            dialect: Dialect::OpenAi,
+            pause: Duration::ZERO,
             route: "unknown",
             class: "unknown",
             operation: "other",
@@ -97,7 +104,9 @@ impl Drop for Record {
             self.metrics.answered(self.class, self.operation, status);
         }
         self.metrics.ended(self.class, took);
-        if let Some(charged) = self.charged {
+        // A hold whose call came to nothing was given back.
+        let charged = self.charged.or(self.held.map(|_| Credits::ZERO));
+        if let Some(charged) = charged {
             self.metrics.charged(charged);
         }
         tracing::info!(
@@ -112,7 +121,7 @@ impl Drop for Record {
             status = self.status.map(|status| status.as_u16()),
             ending = self.ending.as_str(),
             credits_held = self.held.as_ref().map(tracing::field::display),
-            credits_charged = self.charged.as_ref().map(tracing::field::display),
+            credits_charged = charged.as_ref().map(tracing::field::display),
             upstream_ms = self.upstream.map(millis),
             duration_ms = millis(took),
             "{} {}",

@@ -21,18 +21,18 @@ mod schema;
 mod syncer;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 use super::audit::Report;
-use super::{Change, Changed, LedgerError};
-use crate::credit::{Account, AccountId, Entry, Id, Operation, Period, Reply, Timestamp};
+use super::{Change, Changed, Clock, LedgerError};
+use crate::credit::{Account, AccountId, Entry, Id, Operation, Period, Reply, Source, SourceId};
 use crate::directory::{Key, KeyHash, KnownKey, Record};
 
 /// Steps in one transaction.
 const BATCH: usize = 256;
 /// Steps that wait for the writer; further callers wait for a place.
 const QUEUE: usize = 4096;
-
-/// Tells the time. The engine's only clock, so that tests can hold it.
-pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// Why the file can't serve as a ledger.
 #[derive(Debug, thiserror::Error)]
@@ -172,6 +172,15 @@ impl Store {
 
     pub(super) async fn explain(&self, id: Id) -> Result<Vec<(AccountId, Entry)>, LedgerError> {
         self.query(move |db| queries::explain(db, id)).await
+    }
+
+    pub(super) async fn source(
+        &self,
+        account: &AccountId,
+        source: &SourceId,
+    ) -> Result<Option<Source>, LedgerError> {
+        let (account, source) = (account.clone(), source.clone());
+        self.query(move |db| books::source_of(db, &account, &source)).await
     }
 
     pub(super) async fn audit(&self) -> Result<Report, LedgerError> {

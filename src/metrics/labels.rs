@@ -12,8 +12,6 @@ pub enum HoldOutcome {
     Settled,
     /// Given back.
     Released,
-    /// Its time ran out before the gateway said how the call ended.
-    Expired,
     /// Not given: the account can't pay.
     Refused,
 }
@@ -103,7 +101,6 @@ impl HoldOutcome {
         match self {
             Self::Settled => "settled",
             Self::Released => "released",
-            Self::Expired => "expired",
             Self::Refused => "refused",
         }
     }

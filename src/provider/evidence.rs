@@ -101,6 +101,11 @@ impl Evidence {
         self.bytes
     }
 
+    /// This answer is an event stream that is being read, in which no output has come yet.
+    pub fn awaits_output(&self) -> bool {
+        matches!(self.watch, Watch::Events(_))
+    }
+
     /// The events of this answer can be read, so that the absence of output means something.
     pub fn is_readable(&self) -> bool {
         self.output || matches!(self.watch, Watch::Events(_) | Watch::Media)

@@ -5,11 +5,16 @@ use std::fmt;
 
 use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::{Malformed, Peek, checked_model};
+use memchr::memchr2_iter;
+
+use super::{Malformed, NESTING_MAX, Peek, checked_model};
 
 pub(super) fn peek(body: &[u8]) -> Result<Peek, Malformed> {
     let text = std::str::from_utf8(body)
         .map_err(|error| Malformed::InvalidUtf8 { at: error.valid_up_to() })?;
+    if is_too_deep(body) {
+        return Err(Malformed::TooDeep);
+    }
     let fields = match serde_json::from_str::<Document<'_>>(text).map_err(not_json)? {
         Document::Object(fields) => fields,
         Document::Other => return Err(Malformed::NotAnObject),
@@ -32,6 +37,28 @@ pub(super) fn peek(body: &[u8]) -> Result<Peek, Malformed> {
         }
     };
     Ok(Peek { model, stream })
+}
+
+/// Whether lists and objects nest too deep. Most bodies have fewer of them than that in all, which is quickly seen.
+fn is_too_deep(body: &[u8]) -> bool {
+    if memchr2_iter(b'{', b'[', body).nth(NESTING_MAX).is_none() {
+        return false;
+    }
+    let (mut depth, mut in_text, mut escaped) = (0_usize, false, false);
+    for byte in body {
+        match (in_text, byte) {
+            _ if escaped => escaped = false,
+            (true, b'\\') => escaped = true,
+            (_, b'"') => in_text = !in_text,
+            (false, b'{' | b'[') => depth += 1,
+            (false, b'}' | b']') => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > NESTING_MAX {
+            return true;
+        }
+    }
+    false
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "given to map_err")]

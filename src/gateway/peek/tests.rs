@@ -87,12 +87,17 @@ fn bytes_that_are_no_text_are_refused_wherever_they_are() {
 }
 
 #[test]
-fn depth_costs_nothing() {
-    let deep = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
-    let body = format!(r#"{{"a":{},"model":"m"}}"#, deep(200_000));
-    assert_eq!(json(ModelAt::Json, &body), found("m", false));
-    let body = format!(r#"{{"model":{}}}"#, deep(200_000));
-    assert_eq!(json(ModelAt::Json, &body), Err(Malformed::WrongType { field: "model" }));
+fn nesting_has_a_limit() {
+    let nested =
+        |depth: usize| format!(r#"{{"a":{}{},"model":"m"}}"#, "[".repeat(depth), "]".repeat(depth));
+    assert_eq!(json(ModelAt::Json, &nested(NESTING_MAX - 1)), found("m", false));
+    assert_eq!(json(ModelAt::Json, &nested(NESTING_MAX)), Err(Malformed::TooDeep));
+    assert_eq!(json(ModelAt::Json, &nested(200_000)), Err(Malformed::TooDeep));
+    // What looks like nesting inside a text, or stands side by side, is none.
+    let texts = format!(r#"{{"a":"\"{}","model":"m"}}"#, "[".repeat(NESTING_MAX + 9));
+    assert_eq!(json(ModelAt::Json, &texts), found("m", false));
+    let lists = format!(r#"{{"a":[{}[]],"model":"m"}}"#, "[],".repeat(NESTING_MAX));
+    assert_eq!(json(ModelAt::Json, &lists), found("m", false));
 }
 
 #[test]

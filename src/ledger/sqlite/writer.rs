@@ -12,8 +12,9 @@ use tokio::sync::oneshot;
 
 use super::books::{Books, StepError};
 use super::syncer::{Answer, Syncer};
-use super::{BATCH, Clock, Job, LedgerError, OpenError, schema};
+use super::{BATCH, Job, LedgerError, OpenError, schema};
 use crate::credit::{Operation, Timestamp};
+use crate::ledger::Clock;
 
 /// How long the writer waits between attempts to open the file again after a failed commit.
 const REOPEN_PAUSE: Duration = Duration::from_millis(500);

@@ -8,7 +8,7 @@ use creditgate::credit::{Credits, LotKind, Timestamp};
 use proptest::prelude::*;
 use proptest::sample::select;
 
-pub(super) use resolver::{Asked, Resolver};
+pub(super) use resolver::Resolver;
 
 const SECOND: i64 = 1000;
 const DAY: i64 = 86_400 * SECOND;
@@ -179,7 +179,10 @@ fn call(amount: BoxedStrategy<u64>, grant: BoxedStrategy<u64>) -> impl Strategy<
         4 => 20 * DAY..=190 * DAY,
         1 => Just(Timestamp::MAX.millis()),
     ];
-    let grants = (0..12_usize, prop::bool::weighted(0.3), kind, opens, lasts, grant.clone());
+    // A window may also end at this very instant, or 1 ms beside it.
+    let ending = (1..=DAY, -1..=1_i64).prop_map(|(ago, past)| (-ago, ago + past));
+    let window = prop_oneof![8 => (opens, lasts), 1 => ending];
+    let grants = (0..12_usize, prop::bool::weighted(0.3), kind, window, grant.clone());
     let open_for = prop_oneof![
         2 => -DAY..=0,
         2 => 0..=20 * SECOND,
@@ -187,7 +190,7 @@ fn call(amount: BoxedStrategy<u64>, grant: BoxedStrategy<u64>) -> impl Strategy<
         3 => 200 * DAY..=300 * DAY,
     ];
     prop_oneof![
-        12 => grants.prop_map(|(source, again, kind, opens, lasts, amount)| {
+        12 => grants.prop_map(|(source, again, kind, (opens, lasts), amount)| {
             Call::Grant { source, again, kind, opens, lasts, amount }
         }),
         8 => (open_for, prop::bool::weighted(0.85))
