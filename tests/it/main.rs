@@ -12,6 +12,7 @@ mod headers;
 mod limits;
 mod logs;
 mod malformed;
+mod operate;
 mod persistence;
 mod refused;
 mod untouched;

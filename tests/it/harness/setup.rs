@@ -226,14 +226,19 @@ impl World {
 
     /// What the auditor finds in the running gateway's ledger. Fails if a rule is broken.
     pub async fn verify(&self) -> Value {
-        let report = self.admin("GET", "/verify").send().await.json();
+        let report = self.admin("GET", "/admin/v1/verify").send().await.json();
         assert_eq!(report["broken"], json!([]), "{report:#}");
         report
     }
 
     /// A request to the admin listener.
     pub fn admin(&self, method: &str, path: &str) -> Ask {
-        self.client.ask(self.gateway.admin, method, path).bearer(TOKEN)
+        self.admin_as(TOKEN, method, path)
+    }
+
+    /// The same with another token.
+    pub fn admin_as(&self, token: &str, method: &str, path: &str) -> Ask {
+        self.client.ask(self.gateway.admin, method, path).bearer(token)
     }
 
     /// Ends the gateway as a supervisor does, and opens what it left behind.
