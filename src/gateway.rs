@@ -123,6 +123,7 @@ impl Gateway {
         let plan = self.plan(&caller)?;
         self.limits.admit(&caller, &plan.pace)?;
         if target.place.asks_balance(&head.method) {
+            (record.route, record.class, record.operation) = ("/credits", "free", "balance");
             return self.balance(&caller, plan).await.map(Outcome::Own);
         }
         let terms = self.terms(&head.method, &target)?;

@@ -202,8 +202,7 @@ impl Story {
                 were(self.confirmed),
             ),
             Ending::Charged { at, charged } => format!(
-                "{held}, and {} charged at {}, because the provider did the work and the answer reached the caller as \
-                 far as it came.{owed}",
+                "{held}, and {} charged at {}, because the provider did the work.{owed}",
                 were(charged),
                 instant(at),
             ),

@@ -142,13 +142,15 @@ impl New {
             return Ok((StatusCode::OK, Json(self.granted(account, known.lot, window, None))));
         }
         let (source, kind, granted) = (&self.source, known.kind.as_str(), known.granted);
-        let start = rfc3339(known.start).unwrap_or_default();
-        let end = rfc3339(known.end).unwrap_or_else(|| "without an end".to_owned());
+        let window = match (rfc3339(known.start), rfc3339(known.end)) {
+            (Some(start), Some(end)) => format!("from {start} until {end}"),
+            (start, _) => format!("from {} without an end", start.unwrap_or_default()),
+        };
         Err(Problem::new(
             Kind::SourceUsed,
             format!(
-                "the source `{source}` has granted {granted} {kind} credits before, from {start}, until {end}; nothing \
-                 was changed. A new grant needs a new source"
+                "the source `{source}` has granted {granted} {kind} credits before, {window}; nothing was changed. A new \
+                 grant needs a new source"
             ),
         ))
     }

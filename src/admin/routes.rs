@@ -11,6 +11,7 @@ use super::Admin;
 use super::input::Body;
 use super::problem::Problem;
 use crate::config::Config;
+use crate::credit::{Credits, PriceSource};
 use crate::policy::{self, Denied, Place, Quoted, Terms};
 use crate::provider::Class;
 use crate::statement::Decimal;
@@ -114,23 +115,10 @@ fn verdict(config: &Config, place: &Place<'_>, method: &Method, model: Option<&s
             "Refused, because no rule prices a call {model} and there is no [price.default]."
         ));
     };
-    let price = quoted.price;
-    let (decision, explanation) = match (terms, quoted.rule) {
-        (Terms::Free, _) => (Decision::Free, why_free(place.route.class).to_owned()),
-        (Terms::Priced | Terms::Fixed(_), None) => (
-            Decision::Metered,
-            format!(
-                "Metered at {price} credits, the price of `session_grants`, because it hands out a credential."
-            ),
-        ),
-        (Terms::Priced | Terms::Fixed(_), Some(rule)) => {
-            let unknown = place.route.class == Class::Unknown;
-            let because =
-                if unknown { "it writes to a route that nobody knows" } else { "it is AI work" };
-            (
-                Decision::Metered,
-                format!("Metered at {price} credits by {rule} of [price], because {because}."),
-            )
+    let (decision, explanation) = match terms {
+        Terms::Free => (Decision::Free, why_free(place.route.class).to_owned()),
+        Terms::Priced | Terms::Fixed(_) => {
+            (Decision::Metered, why_metered(quoted, place.route.class))
         }
     };
     Verdict { decision, quoted: Some(quoted), explanation }
@@ -140,6 +128,22 @@ impl Verdict {
     fn refused(explanation: String) -> Self {
         Self { decision: Decision::Refused, quoted: None, explanation }
     }
+}
+
+fn why_metered(quoted: Quoted, class: Class) -> String {
+    let price = quoted.price;
+    let unit = if price == Credits::whole(1) { "credit" } else { "credits" };
+    let by = match quoted.rule {
+        Some(PriceSource::Rule(index)) => format!("rule {} of [[price.rule]]", index + 1),
+        Some(PriceSource::Default) => "[price.default]".to_owned(),
+        None => "`session_grants`".to_owned(),
+    };
+    let because = match class {
+        Class::Unknown => "it writes to a route that nobody knows",
+        Class::SessionGrant => "it hands out a credential of the provider",
+        Class::Free | Class::Metered | Class::Administration | Class::Realtime => "it is AI work",
+    };
+    format!("Metered at {price} {unit} by {by}, because {because}.")
 }
 
 fn why_free(class: Class) -> &'static str {

@@ -92,7 +92,7 @@ impl Grant {
         });
         let call = Call::post(format!("/accounts/{}/grants", self.account), body, show::granted);
         let notice = notice.then(|| {
-            format!("the source is `{source}`: to repeat this grant, add `--source {source}`")
+            format!("if no answer comes, repeat this with `--source {source}`: it counts once")
         });
         Call { notice, ..call }
     }
@@ -122,5 +122,43 @@ fn without_nulls(body: Value) -> Value {
             Value::Object(fields.into_iter().filter(|(_, value)| !value.is_null()).collect())
         }
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grant_names_its_source_before_it_is_sent() {
+        let grant = |source: Option<&str>| Grant {
+            account: "acme".parse().unwrap(),
+            credits: "2.50".parse().unwrap(),
+            kind: GrantKind::Gift,
+            source: source.map(|source| source.parse().unwrap()),
+            starts: None,
+            ends: None,
+        };
+        let call = grant(Some("in_1")).call();
+        assert_eq!((call.path.as_str(), &call.notice), ("/accounts/acme/grants", &None));
+        let body: Value = serde_json::from_str(&call.body().unwrap()).unwrap();
+        assert_eq!(body, json!({"source": "in_1", "kind": "gift", "credits": "2.5"}));
+
+        let call = grant(None).call();
+        let body: Value = serde_json::from_str(&call.body().unwrap()).unwrap();
+        let source = body["source"].as_str().unwrap();
+        assert!(source.starts_with("admin:") && call.notice.unwrap().contains(source));
+    }
+
+    #[test]
+    fn a_key_without_an_account_is_the_services() {
+        let issue = |account: Option<&str>| KeyAction::Issue {
+            account: account.map(|account| account.parse().unwrap()),
+            service: account.is_none(),
+            name: "x".to_owned(),
+            ends: None,
+        };
+        assert_eq!(issue(None).call().path, "/keys");
+        assert_eq!(issue(Some("acme")).call().path, "/accounts/acme/keys");
     }
 }

@@ -53,19 +53,19 @@ pub(super) enum RemoteError {
     #[error(
         "can't reach the admin listener at {at} ({why}): is the gateway running, and is --admin its address?"
     )]
-    Away { at: Uri, why: String },
+    Away { at: String, why: String },
     #[error("{at} gave no answer within {ANSWER_LIMIT:?}: look at the gateway's log")]
-    Slow { at: Uri },
+    Slow { at: String },
     #[error(
         "the gateway at {at} doesn't accept this admin token: set CREDITGATE_ADMIN_TOKEN to the one that it was started with"
     )]
-    WrongToken { at: Uri },
+    WrongToken { at: String },
     #[error("{0}")]
     Refused(String),
     #[error(
         "{at} answered {status}, but not as an admin listener does: is --admin the address of one?"
     )]
-    Foreign { at: Uri, status: StatusCode },
+    Foreign { at: String, status: StatusCode },
     #[error(
         "trusted certificates are needed for `https` and were not found ({0}): install the `ca-certificates` package"
     )]
@@ -75,7 +75,6 @@ pub(super) enum RemoteError {
 /// The part of a refusal that people read (RFC 9457).
 #[derive(Deserialize)]
 struct Problem {
-    title: String,
     detail: String,
 }
 
@@ -88,7 +87,7 @@ impl Remote {
         body: Option<String>,
     ) -> Result<String, RemoteError> {
         let request = self.request(method, path, body)?;
-        let at = || self.admin.clone();
+        let at = || self.at();
         let asking = async {
             let away =
                 |error: &(dyn Error + 'static)| RemoteError::Away { at: at(), why: root(error) };
@@ -106,11 +105,16 @@ impl Remote {
             json.map_err(|_| foreign())?;
             return String::from_utf8(body.into()).map_err(|_| foreign());
         }
-        let Problem { title, detail } = serde_json::from_slice(&body).map_err(|_| foreign())?;
+        let Problem { detail } = serde_json::from_slice(&body).map_err(|_| foreign())?;
         Err(match status {
             StatusCode::UNAUTHORIZED => RemoteError::WrongToken { at: at() },
-            _ => RemoteError::Refused(format!("{title}: {detail}")),
+            _ => RemoteError::Refused(detail),
         })
+    }
+
+    /// The address without a slash at its end.
+    fn at(&self) -> String {
+        self.admin.to_string().trim_end_matches('/').to_owned()
     }
 
     fn request(
@@ -124,13 +128,9 @@ impl Remote {
         let bearer = HeaderValue::from_str(&format!("Bearer {}", token.expose()));
         let mut bearer = bearer.map_err(|_| RemoteError::BadToken)?;
         bearer.set_sensitive(true);
-        let base = self.admin.to_string();
-        let uri = format!("{}/admin/v1{path}", base.trim_end_matches('/'));
+        let uri = format!("{}/admin/v1{path}", self.at());
         let request = Request::builder().method(method).uri(uri).header(AUTHORIZATION, bearer);
-        let away = |error: http::Error| RemoteError::Away {
-            at: self.admin.clone(),
-            why: error.to_string(),
-        };
+        let away = |error: http::Error| RemoteError::Away { at: self.at(), why: error.to_string() };
         request.body(Full::from(body.unwrap_or_default())).map_err(away)
     }
 

@@ -100,9 +100,7 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         let took = self.started.elapsed();
-        if let Some(status) = self.status {
-            self.metrics.answered(self.class, self.operation, status);
-        }
+        self.metrics.answered(self.class, self.operation, self.status);
         self.metrics.ended(self.class, took);
         // A hold whose call came to nothing was given back.
         let charged = self.charged.or(self.held.map(|_| Credits::ZERO));
