@@ -6,6 +6,7 @@ mod core;
 mod harness;
 
 mod crash;
+mod demo;
 mod endings;
 mod exact;
 mod headers;
