@@ -11,11 +11,10 @@ mod wire;
 
 use std::time::{Duration, Instant};
 
-pub use books::{Books, now};
+pub use books::now;
 pub use canned::Canned;
-pub use client::{Answer, Ask, Opened};
-pub use process::{Launch, PROVIDER_KEY, Process, TOKEN};
-pub use provider::{Provider, Seen};
+pub use client::{Answer, Ask};
+pub use process::{Launch, PROVIDER_KEY, TOKEN};
 pub use setup::{Setup, World, chat_body, key_of};
 pub use wire::Wire;
 

@@ -1,7 +1,5 @@
 //! What operators see: one line for each request, and counts. No key, no body, no query.
 
-use std::collections::BTreeMap;
-
 use serde_json::Value;
 
 use crate::harness::{SOON, Setup, World, eventually, key_of};
@@ -118,7 +116,7 @@ async fn what_was_counted_is_what_happened() {
     world.resolved().await;
     request_lines(&world, 9).await;
 
-    let metrics = metrics(&world).await;
+    let metrics = world.metrics().await;
     let count = |name: &str| metrics.get(name).copied().unwrap_or_default();
     assert_eq!(count("creditgate_charged_microcredits_total"), 3_000_000);
     assert_eq!(count(r#"creditgate_refusals_total{reason="insufficient_quota"}"#), 2);
@@ -136,21 +134,4 @@ async fn what_was_counted_is_what_happened() {
         unknown.is_some_and(|(name, count)| name.contains("brand-new") && *count == 1),
         "{unknown:?}"
     );
-}
-
-/// Every series whose value is a whole number. Fails if a line is none of the format's.
-async fn metrics(world: &World) -> BTreeMap<String, u64> {
-    let answer = world.admin("GET", "/metrics").send().await;
-    assert_eq!(answer.status, 200);
-    let text = String::from_utf8(answer.body.to_vec()).unwrap();
-    assert!(text.ends_with("# EOF\n"));
-    let mut series = BTreeMap::new();
-    for line in text.lines().filter(|line| !line.starts_with("# ")) {
-        let (name, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("{line}"));
-        value.parse::<f64>().unwrap_or_else(|error| panic!("{error}: {line}"));
-        if let Ok(value) = value.parse() {
-            series.insert(name.to_owned(), value);
-        }
-    }
-    series
 }

@@ -6,12 +6,14 @@ mod core;
 mod harness;
 
 mod crash;
+mod demo;
 mod endings;
 mod exact;
 mod headers;
 mod limits;
 mod logs;
 mod malformed;
+mod operate;
 mod persistence;
 mod refused;
 mod untouched;

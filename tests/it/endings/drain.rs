@@ -39,10 +39,10 @@ async fn what_runs_for_too_long_is_cut_and_charged_for_what_it_had_sent() {
     let mut without = world.stream("a").sim("hold=after:1").open().await;
     without.until("role").await;
 
-    let charged = with_output.request_id().unwrap();
+    let id = with_output.request_id().unwrap();
     let books = world.stop().await;
     assert!(with_output.rest().await.is_err() && without.rest().await.is_err());
     let charges = books.charges("a").await;
-    assert_eq!(charges.into_iter().collect::<Vec<_>>(), [(charged, 1_000_000)]);
+    assert_eq!(charges.into_iter().collect::<Vec<_>>(), [(id, 1_000_000)]);
     assert_eq!(books.audit().await.open_holds, 0);
 }

@@ -26,7 +26,6 @@ pub struct Seen {
     pub path: String,
     pub headers: BTreeMap<String, String>,
     pub body_bytes: usize,
-    pub status: Option<u16>,
     /// `open`, `answered`, `broken` or `cancelled`.
     pub state: String,
     pub sent_bytes: usize,

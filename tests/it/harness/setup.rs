@@ -226,14 +226,36 @@ impl World {
 
     /// What the auditor finds in the running gateway's ledger. Fails if a rule is broken.
     pub async fn verify(&self) -> Value {
-        let report = self.admin("GET", "/verify").send().await.json();
+        let report = self.admin("GET", "/admin/v1/verify").send().await.json();
         assert_eq!(report["broken"], json!([]), "{report:#}");
         report
     }
 
+    /// Every series of the metrics whose value is a whole number. Fails if a line is none of the format's.
+    pub async fn metrics(&self) -> BTreeMap<String, u64> {
+        let answer = self.admin("GET", "/metrics").send().await;
+        assert_eq!(answer.status, 200);
+        let text = String::from_utf8(answer.body.to_vec()).unwrap();
+        assert!(text.ends_with("# EOF\n"));
+        let mut series = BTreeMap::new();
+        for line in text.lines().filter(|line| !line.starts_with("# ")) {
+            let (name, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("{line}"));
+            value.parse::<f64>().unwrap_or_else(|error| panic!("{error}: {line}"));
+            if let Ok(value) = value.parse() {
+                series.insert(name.to_owned(), value);
+            }
+        }
+        series
+    }
+
     /// A request to the admin listener.
     pub fn admin(&self, method: &str, path: &str) -> Ask {
-        self.client.ask(self.gateway.admin, method, path).bearer(TOKEN)
+        self.admin_as(TOKEN, method, path)
+    }
+
+    /// The same with another token.
+    pub fn admin_as(&self, token: &str, method: &str, path: &str) -> Ask {
+        self.client.ask(self.gateway.admin, method, path).bearer(token)
     }
 
     /// Ends the gateway as a supervisor does, and opens what it left behind.

@@ -78,16 +78,18 @@ async fn connections_beyond_the_limit_wait_for_their_turn() {
 async fn bodies_that_wait_take_no_more_memory_than_allowed() {
     let setup = Setup::new().set("limits.metered_body", "'64KiB'").account("a", 10);
     let world = setup.set("limits.buffered_bodies", "'64KiB'").start().await;
+    // The caller is known, so that the next request takes its memory as soon as it is there.
+    assert_eq!(world.chat("a").send().await.status, 200);
     let mut slow = Wire::connect(world.gateway.address).await;
     slow.send(chat_head(60 * 1024)).await;
     slow.send(r#"{"model":"m","messages":[],"x":""#).await;
-    let large = json!({ "model": "m", "x": "x".repeat(10_000) });
-    let large = || world.ask("POST", "/v1/chat/completions").of("a").json(&large).send();
-    let answer = eventually("the memory is taken", SOON, async || {
-        Some(large().await).filter(|answer| answer.status != 200)
+    eventually("the slow request is there", SOON, async || {
+        (world.metrics().await["creditgate_requests_in_flight"] == 1).then_some(())
     })
     .await;
-    check_busy(&answer);
+    let large = json!({ "model": "m", "x": "x".repeat(10_000) });
+    let large = || world.ask("POST", "/v1/chat/completions").of("a").json(&large).send();
+    check_busy(&large().await);
     // What is passed through takes none of it.
     assert_eq!(world.ask("GET", "/v1/models").of("a").send().await.status, 200);
     drop(slow);
