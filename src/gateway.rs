@@ -30,7 +30,7 @@ pub use stack::stack;
 pub use upstream::{Upstream, UpstreamSetupError};
 
 use auth::Caller;
-use body::{Budget, Outgoing, Paced};
+use body::{Budget, Outgoing, Paced, Unread};
 use headers::Told;
 use limits::Limits;
 use meter::Metered;
@@ -118,6 +118,7 @@ impl Gateway {
         record: &mut Record,
     ) -> Result<Outcome, Rejection> {
         let (head, body) = request.into_parts();
+        let mut body = Unread::new(body);
         let target = self.target(&head, record)?;
         let caller = self.identify(&head, record).await?;
         let plan = self.plan(&caller)?;
@@ -128,6 +129,7 @@ impl Gateway {
         }
         let terms = self.terms(&head.method, &target)?;
         if matches!(terms, Terms::Free) {
+            let body = body.take().ok_or(Rejection::Internal)?;
             let body = Outgoing::Through(Paced::new(body, self.config.limits.body_idle_timeout));
             let response = self.send(&target, head, body, false, record).await?;
             return Ok(Outcome::Passed(response, None));

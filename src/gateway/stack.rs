@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use tower::service_fn;
 use tower::util::BoxCloneSyncService;
 
+use super::body::Unread;
 use super::{Answer, Gateway};
 
 /// The service of the data plane, at most `in_flight` requests at once. A request is in flight until its answer has
@@ -27,7 +28,10 @@ pub fn stack(
         let gateway = Arc::clone(&gateway);
         let place = Arc::clone(&places).try_acquire_owned();
         async move {
-            let Ok(place) = place else { return Ok(plain(StatusCode::SERVICE_UNAVAILABLE)) };
+            let Ok(place) = place else {
+                drop(Unread::new(Request::into_body(request)));
+                return Ok(plain(StatusCode::SERVICE_UNAVAILABLE));
+            };
             let answer = AssertUnwindSafe(gateway.handle(request)).catch_unwind().await;
             // A defect costs one request, not its connection; the guards of its call have been dropped by now. What
             // it may have left half-done is shared by nobody: requests share only what locks and channels protect.

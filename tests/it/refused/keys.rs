@@ -124,3 +124,13 @@ async fn a_service_key_names_the_account_that_pays() {
     let balance = world.ask("GET", "/credits").bearer(SERVICE).header("x-credits-account", "b");
     assert_eq!(balance.send().await.json()["account"], json!("b"));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_is_still_sending_hears_the_refusal() {
+    let world = world().await;
+    let large = json!({ "model": "m", "x": "x".repeat(4 << 20) });
+    for _ in 0..8 {
+        let answer = world.ask("POST", "/v1/chat/completions").json(&large).send().await;
+        check_final_refusal(&world, &answer, 401, "invalid_api_key").await;
+    }
+}
