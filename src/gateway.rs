@@ -98,8 +98,7 @@ impl Gateway {
 
     /// Answers a request; never fails. Notes what became of it.
     pub async fn handle(&self, request: Request<Incoming>) -> Response<Answer> {
-        let id = Id::from_u128(uuid::Uuid::now_v7().as_u128());
-        let mut record = Record::new(id, request.method().clone(), Arc::clone(&self.metrics));
+        let mut record = self.record(&request);
         match self.walk(request, &mut record).await {
             Ok(Outcome::Passed(response, metered)) => self.pass(response, metered, record),
             Ok(Outcome::Own(response)) => {
@@ -109,6 +108,18 @@ impl Gateway {
             }
             Err(rejection) => self.refuse(&rejection, record),
         }
+    }
+
+    /// The answer to a request that finds no place among those in flight.
+    pub fn shed(&self, request: Request<Incoming>) -> Response<Answer> {
+        let record = self.record(&request);
+        drop(Unread::new(request.into_body()));
+        self.refuse(&Rejection::Busy, record)
+    }
+
+    fn record(&self, request: &Request<Incoming>) -> Record {
+        let id = Id::from_u128(uuid::Uuid::now_v7().as_u128());
+        Record::new(id, request.method().clone(), Arc::clone(&self.metrics))
     }
 
     /// The way of a request to its provider.

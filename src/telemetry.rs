@@ -52,6 +52,8 @@ pub fn start(format: Format, level: Level, rust_log: Option<&str>) -> Result<(),
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter(level, rust_log)?)
         .with_writer(std::io::stderr)
+        // It would complain of a log that can't be written to where it can't write, and panic.
+        .log_internal_errors(false)
         .with_ansi(std::io::stderr().is_terminal());
     match format {
         Format::Text => log.finish().try_init()?,

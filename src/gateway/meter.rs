@@ -47,6 +47,8 @@ pub struct Passed {
     /// How long the provider may pause.
     pause: Duration,
     waiting: Option<Pin<Box<Sleep>>>,
+    /// Whether the provider was waited for when the client last asked. A client that doesn't ask keeps nobody waiting.
+    is_waiting: bool,
     metered: Option<Metered>,
     record: Option<Record>,
     _stream: Option<Open>,
@@ -121,8 +123,16 @@ impl Answer {
         stream: Option<Open>,
     ) -> Self {
         let (pause, record) = (record.pause, Some(record));
-        let (waiting, place) = (None, None);
-        let mut passed = Passed { body, pause, waiting, metered, record, _stream: stream, place };
+        let mut passed = Passed {
+            body,
+            pause,
+            waiting: None,
+            is_waiting: false,
+            metered,
+            record,
+            _stream: stream,
+            place: None,
+        };
         if passed.body.is_end_stream() {
             passed.end(End::Complete);
         }
@@ -166,9 +176,7 @@ impl Passed {
                 return Poll::Ready(Some(Err("the provider paused for too long".into())));
             }
         };
-        if let Some(waiting) = &mut self.waiting {
-            waiting.as_mut().reset(Instant::now() + self.pause);
-        }
+        self.is_waiting = false;
         match frame {
             Some(Ok(frame)) => {
                 if let (Some(metered), Some(bytes)) = (&mut self.metered, frame.data_ref()) {
@@ -193,7 +201,11 @@ impl Passed {
 
     fn poll_pause(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let pause = self.pause;
-        self.waiting.get_or_insert_with(|| Box::pin(sleep(pause))).as_mut().poll(cx)
+        let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(pause)));
+        if !std::mem::replace(&mut self.is_waiting, true) {
+            waiting.as_mut().reset(Instant::now() + pause);
+        }
+        waiting.as_mut().poll(cx)
     }
 }
 

@@ -60,7 +60,9 @@ impl Launch {
     fn spawn(&self) -> Process {
         let unique = uuid::Uuid::now_v7();
         let log = self.folder.join(format!("gateway-{unique}.log"));
-        let child = Command::new(env!("CARGO_BIN_EXE_creditgate"))
+        // A file that may not grow is an error to the program, not its end: `disk` tells it so.
+        let child = Command::new("/bin/sh")
+            .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_creditgate")])
             .arg("serve")
             .arg("--config")
             .arg(&self.config)
@@ -90,6 +92,14 @@ impl Process {
     /// The lines of its log that are JSON and whole.
     pub fn lines(&self) -> Vec<Value> {
         self.log().lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// Lets none of its files grow beyond `bytes`, or all of them again.
+    pub fn limit_files(&self, bytes: Option<u64>) {
+        let limit = bytes.map_or("unlimited".to_owned(), |bytes| bytes.to_string());
+        let (process, limit) = (self.child.id().to_string(), format!("--fsize={limit}:"));
+        let set = Command::new("prlimit").args(["--pid", &process, &limit]).status();
+        assert!(set.expect("`prlimit` is missing: install util-linux").success());
     }
 
     /// Asks it to end, as a supervisor does.

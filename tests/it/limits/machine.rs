@@ -27,6 +27,9 @@ async fn requests_beyond_those_in_flight_are_refused_at_once() {
     for ask in [world.chat("a"), world.ask("GET", "/v1/models").of("a")] {
         check_busy(&ask.send().await);
     }
+    let lines = world.gateway.lines();
+    let shed = lines.iter().filter(|line| line["ending"] == "gateway_busy").count();
+    assert_eq!(shed, 2, "each has its line in the log");
     world.provider.release().await;
     for running in running {
         assert_eq!(running.await.unwrap().status, 200);
