@@ -1,3 +1,7 @@
 //! Parses the arguments and runs the command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    creditgate::cli::run()
+}

@@ -16,6 +16,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tower::Service;
 
 /// The longest pause between two failed accepts (the usual cause is a full table of file descriptors).
@@ -34,9 +35,16 @@ pub struct Limits {
     pub drain: Duration,
 }
 
-/// Serves `listener` until `stop`, then lets open requests finish within `limits.drain`.
-pub async fn serve<S, B>(listener: TcpListener, limits: Limits, service: S, stop: CancellationToken)
-where
+/// Serves `listener` until `stop`, then lets open requests finish within `limits.drain`. What `connected` returns for a
+/// connection is dropped when the connection ends.
+pub async fn serve<S, B, G>(
+    listener: TcpListener,
+    limits: Limits,
+    service: S,
+    connected: impl Fn() -> G,
+    stop: CancellationToken,
+) where
+    G: Send + 'static,
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
         + Clone
         + Send
@@ -49,6 +57,7 @@ where
     let permits = Arc::new(Semaphore::new(limits.connections));
     let http = Arc::new(http(limits));
     let open = GracefulShutdown::new();
+    let (tasks, cut) = (TaskTracker::new(), CancellationToken::new());
     let mut backoff = Duration::from_millis(5);
     loop {
         let accepted = tokio::select! {
@@ -69,19 +78,24 @@ where
         let _ = stream.set_nodelay(true);
         let service = TowerToHyperService::new(service.clone());
         let http = Arc::clone(&http);
-        let watcher = open.watcher();
-        tokio::spawn(async move {
+        let (watcher, cut, guard) = (open.watcher(), cut.clone(), connected());
+        tasks.spawn(async move {
             let connection = http.serve_connection_with_upgrades(TokioIo::new(stream), service);
-            if let Err(error) = watcher.watch(connection.into_owned()).await {
+            let ended = cut.run_until_cancelled(watcher.watch(connection.into_owned())).await;
+            if let Some(Err(error)) = ended {
                 tracing::debug!(%error, "connection ended early");
             }
-            drop(permit);
+            drop((permit, guard));
         });
     }
     drop(listener);
     if tokio::time::timeout(limits.drain, open.shutdown()).await.is_err() {
-        tracing::warn!("requests still open after {:?} were cut", limits.drain);
+        tracing::warn!("requests still open after {:?} are cut", limits.drain);
     }
+    // What runs now has had its time. Every answer's guard is dropped before this returns.
+    cut.cancel();
+    tasks.close();
+    tasks.wait().await;
 }
 
 async fn accept(

@@ -32,7 +32,7 @@ pub struct Account {
     pub lots_opened: u32,
     /// The lots with something left, and the plan lot of the current period; in burn order.
     pub lots: Vec<Lot>,
-    /// The open holds, oldest first.
+    /// The open holds, by id.
     pub holds: Vec<Hold>,
     /// Holds that expired and may still be settled.
     pub expired: Vec<ExpiredHold>,
@@ -152,41 +152,18 @@ impl Account {
     fn evolve(&mut self, fact: &Fact, at: Timestamp) -> Result<(), Broken> {
         match fact {
             Fact::Grant { source, lot, lot_kind, start, end, amount, repaid } => {
-                if *lot_kind == LotKind::Plan {
-                    // One plan lot at a time: a new period ends the one before it.
-                    let former = self.lots.iter_mut().filter(|lot| lot.kind == LotKind::Plan);
-                    former.for_each(|lot| lot.end = lot.end.min(at));
-                    self.plan_start = *start;
-                }
                 self.debt = less(self.debt, *repaid, "debt")?;
-                self.lots_opened = *lot;
-                self.lots.push(Lot {
-                    no: *lot,
-                    kind: *lot_kind,
-                    source: source.clone(),
-                    start: *start,
-                    end: *end,
-                    granted: *amount,
-                    remaining: less(*amount, *repaid, "grant")?,
-                    held: Credits::ZERO,
-                });
-                self.lots.sort_by_key(Lot::burn_order);
+                let (no, kind, source, granted) = (*lot, *lot_kind, source.clone(), *amount);
+                let (remaining, held) = (less(granted, *repaid, "grant")?, Credits::ZERO);
+                let (start, end) = (*start, *end);
+                self.add(Lot { no, kind, source, start, end, granted, remaining, held }, at);
             }
             Fact::Gate { until, version } => {
                 self.gate_until = *until;
                 self.version = *version;
             }
             Fact::Plan { lot, change, .. } => {
-                let lot = self.lot_mut(*lot)?;
-                let by = Credits::from_micros(change.unsigned_abs())
-                    .ok_or_else(|| Broken("a plan changed by too much".into()))?;
-                if *change < 0 {
-                    lot.granted = less(lot.granted, by, "plan")?;
-                    lot.remaining = less(lot.remaining, by, "plan")?;
-                } else {
-                    lot.granted = more(lot.granted, by, "plan")?;
-                    lot.remaining = more(lot.remaining, by, "plan")?;
-                }
+                self.lot_mut(*lot)?.change(*change)?;
             }
             Fact::Hold { hold, deadline, parts, .. } => {
                 self.reserve(parts)?;
@@ -196,7 +173,8 @@ impl Account {
                     done: Credits::ZERO,
                     parts: parts.clone(),
                 };
-                self.holds.push(hold);
+                let place = self.holds.partition_point(|open| open.id < hold.id);
+                self.holds.insert(place, hold);
             }
             Fact::Extend { hold, added, deadline, done } => {
                 self.reserve(added)?;
@@ -222,7 +200,7 @@ impl Account {
                 self.expired.push(ExpiredHold { id, charged, settle_until });
             }
             Fact::LotExpired { lot, amount } => {
-                self.take(&[Part { lot: *lot, amount: *amount }])?
+                self.take(&[Part { lot: *lot, amount: *amount }])?;
             }
             Fact::Repay { parts } => {
                 self.take(parts)?;
@@ -237,6 +215,18 @@ impl Account {
         }
         self.forget(at);
         Ok(())
+    }
+
+    fn add(&mut self, lot: Lot, at: Timestamp) {
+        if lot.kind == LotKind::Plan {
+            // One plan lot at a time: a new period ends the one before it.
+            let former = self.lots.iter_mut().filter(|lot| lot.kind == LotKind::Plan);
+            former.for_each(|lot| lot.end = lot.end.min(at));
+            self.plan_start = lot.start;
+        }
+        self.lots_opened = lot.no;
+        self.lots.push(lot);
+        self.lots.sort_by_key(Lot::burn_order);
     }
 
     /// Drops what no rule needs any more: empty lots (but the current plan lot, which a plan change may refill)
@@ -296,6 +286,18 @@ impl Account {
         if let Some(hold) = self.holds.iter().find(|hold| hold.done > hold.amount()) {
             return Err(Broken(format!("hold {}: more work done than held", hold.id)));
         }
+        Ok(())
+    }
+}
+
+impl Lot {
+    /// Puts `change` µ more into the lot, or takes them out.
+    fn change(&mut self, change: i64) -> Result<(), Broken> {
+        let by = Credits::from_micros(change.unsigned_abs());
+        let by = by.ok_or_else(|| Broken("a plan changed by too much".into()))?;
+        let apply = if change < 0 { less } else { more };
+        self.granted = apply(self.granted, by, "plan")?;
+        self.remaining = apply(self.remaining, by, "plan")?;
         Ok(())
     }
 }

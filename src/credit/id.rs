@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Timestamp;
 
-/// The name of an account: 1 to 64 of `A-Z a-z 0-9 . _ : -`, chosen by the SaaS. Cheap to clone.
+/// The name of an account: 1 to 64 of `A-Z a-z 0-9 . _ : -`, chosen by the `SaaS`. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct AccountId(Arc<str>);

@@ -3,3 +3,15 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod core;
+mod harness;
+
+mod crash;
+mod endings;
+mod exact;
+mod headers;
+mod limits;
+mod logs;
+mod malformed;
+mod persistence;
+mod refused;
+mod untouched;

@@ -8,7 +8,7 @@ use creditgate::credit::{Credits, LotKind, Timestamp};
 use proptest::prelude::*;
 use proptest::sample::select;
 
-pub(super) use resolver::{Asked, Resolver};
+pub(super) use resolver::Resolver;
 
 const SECOND: i64 = 1000;
 const DAY: i64 = 86_400 * SECOND;

@@ -326,7 +326,6 @@ fn a_window_that_has_ended_opens_no_lot() {
 }
 
 #[test]
-#[ignore = "open defect: what expires in the step of a void is asked back as debt"]
 fn a_refund_does_not_ask_for_what_expires_in_its_own_step() {
     let mut story = story();
     story.grant("invoice:1", LotKind::Gift, 1, 10);
@@ -335,7 +334,6 @@ fn a_refund_does_not_ask_for_what_expires_in_its_own_step() {
 }
 
 #[test]
-#[ignore = "open defect: an expired hold is settled after its 72 hours if no entry was written since"]
 fn after_72_hours_an_expired_hold_is_forgotten() {
     let mut story = story();
     story.buy("checkout:1", 10);

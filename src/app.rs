@@ -1,0 +1,219 @@
+//! The only place where things are wired: configuration in, a running gateway out; start and drain.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+mod demo;
+
+pub use demo::demo;
+
+use crate::admin::{self, Admin};
+use crate::config::{Config, Environment, LedgerUrl, Secret};
+use crate::credit::Timestamp;
+use crate::directory::Directory;
+use crate::gateway::{self, Gateway, Upstream};
+use crate::ledger::{Clock, Ledger, Settler, sqlite};
+use crate::metrics::Metrics;
+use crate::{server, sim, telemetry};
+
+/// How long the last settlements may take after the last answer.
+const SETTLE_LIMIT: Duration = Duration::from_secs(10);
+
+/// `creditgate serve`: runs until it is told to stop.
+pub fn serve(config: Option<&Path>) -> anyhow::Result<()> {
+    let config = Config::load(config, &environment)?;
+    telemetry::start(config.log.format, config.log.level, environment("RUST_LOG").as_deref())?;
+    runtime()?.block_on(async {
+        let app = App::start(config, &environment).await?;
+        tracing::info!(gateway = %app.gateway, admin = %app.admin, "ready");
+        stop_signal().await?;
+        tracing::info!("stopping: requests in flight get time to end");
+        app.stop().await;
+        tracing::info!("stopped");
+        Ok(())
+    })
+}
+
+/// `creditgate check`: the effective configuration as text.
+pub fn check(config: Option<&Path>) -> anyhow::Result<String> {
+    Ok(Config::load(config, &environment)?.effective())
+}
+
+/// `creditgate sim`: the simulated provider alone, until it is told to stop.
+pub fn sim(listen: SocketAddr) -> anyhow::Result<()> {
+    runtime()?.block_on(async {
+        let listener = bind(listen, "--listen").await?;
+        eprintln!("simulated provider on http://{}/v1", listener.local_addr()?);
+        let stop = CancellationToken::new();
+        let serving = tokio::spawn(sim::serve(listener, stop.clone()));
+        stop_signal().await?;
+        stop.cancel();
+        serving.await?;
+        Ok(())
+    })
+}
+
+/// A gateway that is serving.
+pub struct App {
+    /// Where assistants connect.
+    pub gateway: SocketAddr,
+    /// Where the admin API is served.
+    pub admin: SocketAddr,
+    ledger: Ledger,
+    settler: Settler,
+    ready: Arc<AtomicBool>,
+    serving: Serving,
+    administering: Serving,
+}
+
+/// A listener's task.
+struct Serving {
+    task: JoinHandle<()>,
+    stop: CancellationToken,
+}
+
+impl App {
+    /// Starts what `config` describes; its secrets come from `env`.
+    pub async fn start(config: Config, env: Environment<'_>) -> anyhow::Result<Self> {
+        let token = config.admin_token.resolve(env).context("the admin token is missing")?;
+        let upstreams = upstreams(&config, env)?;
+        let listener = bind(config.listen, "`listen`").await?;
+        let admin_listener = bind(config.admin_listen, "`admin_listen`").await?;
+        let (gateway_at, admin_at) = (listener.local_addr()?, admin_listener.local_addr()?);
+
+        let config = Arc::new(config);
+        let metrics = Arc::new(Metrics::new());
+        let clock: Clock = Arc::new(now);
+        let LedgerUrl::Sqlite(path) = &config.ledger;
+        let ledger = Ledger::Sqlite(Arc::new(sqlite::Store::open(path, Arc::clone(&clock))?));
+        let directory = Arc::new(Directory::new(ledger.clone(), Arc::clone(&metrics)));
+        let settler = Settler::start(ledger.clone(), config.limits.hold_ttl);
+        let ready = Arc::new(AtomicBool::new(true));
+        let gateway = Gateway::new(
+            Arc::clone(&config),
+            upstreams,
+            ledger.clone(),
+            Arc::clone(&directory),
+            settler.clone(),
+            Arc::clone(&metrics),
+            Arc::clone(&clock),
+        );
+        let admin = Admin {
+            config: Arc::clone(&config),
+            ledger: ledger.clone(),
+            directory,
+            metrics: Arc::clone(&metrics),
+            settler: settler.clone(),
+            clock,
+            token,
+            ready: Arc::clone(&ready),
+        };
+
+        let limits = server::Limits {
+            connections: config.limits.connections,
+            head_bytes: config.limits.head_bytes,
+            head_timeout: config.limits.head_timeout,
+            drain: config.limits.drain,
+        };
+        let data_plane = gateway::stack(Arc::new(gateway), config.limits.in_flight);
+        let connected = {
+            let metrics = Arc::clone(&metrics);
+            move || metrics.connection_opened()
+        };
+        let serving =
+            Serving::start(|stop| server::serve(listener, limits, data_plane, connected, stop));
+        let control_plane = admin::router(Arc::new(admin));
+        let limits = server::Limits { drain: Duration::from_secs(1), ..limits };
+        let administering = Serving::start(|stop| {
+            server::serve(admin_listener, limits, control_plane, || (), stop)
+        });
+        let (gateway, admin) = (gateway_at, admin_at);
+        Ok(Self { gateway, admin, ledger, settler, ready, serving, administering })
+    }
+
+    /// Stops accepting, lets requests in flight end, settles them, and closes the ledger. `/ready` says no from the
+    /// first moment on.
+    pub async fn stop(self) {
+        self.ready.store(false, Ordering::Relaxed);
+        self.serving.stop().await;
+        if !self.settler.drained(SETTLE_LIMIT).await {
+            let left = self.settler.pending();
+            tracing::error!(left, "calls were left unsettled; their holds expire by themselves");
+        }
+        self.administering.stop().await;
+        self.ledger.close().await;
+    }
+}
+
+impl Serving {
+    fn start<F>(serve: impl FnOnce(CancellationToken) -> F) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let stop = CancellationToken::new();
+        Self { task: tokio::spawn(serve(stop.clone())), stop }
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        if let Err(error) = self.task.await {
+            tracing::error!(%error, "a listener failed");
+        }
+    }
+}
+
+fn upstreams(
+    config: &Config,
+    env: Environment<'_>,
+) -> anyhow::Result<BTreeMap<crate::config::Name, Upstream>> {
+    let mut upstreams = BTreeMap::new();
+    for (name, provider) in &config.providers {
+        let why = || format!("the provider `{}` can't be used", name.as_str());
+        let key: Option<Secret> =
+            provider.key.as_ref().map(|key| key.resolve(env)).transpose().with_context(why)?;
+        let base = provider.base_url.clone();
+        let upstream = Upstream::new(provider.dialect, base, key.as_ref(), provider.timeouts);
+        upstreams.insert(name.clone(), upstream.with_context(why)?);
+    }
+    Ok(upstreams)
+}
+
+async fn bind(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!("can't listen on {address} (another program may be using it): set {setting} to a free port")
+    })
+}
+
+/// Returns at Ctrl-C or SIGTERM.
+async fn stop_signal() -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        pressed = tokio::signal::ctrl_c() => pressed?,
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+}
+
+/// The wall clock. Everything else is told the time.
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}

@@ -1,0 +1,134 @@
+//! What must hold between the values of a file, after each of them has a meaning of its own.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::environment::variable_part;
+use super::error::Fault;
+use super::layer::{self, Step};
+use super::{Config, ConfigError, Name};
+use crate::provider::Operation;
+
+/// A third of it is the pause between two renewals of a hold, which must leave the ledger time to answer.
+const SHORTEST_HOLD: Duration = Duration::from_secs(3);
+
+/// Refuses a configuration that contradicts itself; `text` is the file, in which the place is looked for.
+pub(super) fn file(config: &Config, text: &str) -> Result<(), Fault> {
+    let found = providers(config)
+        .or_else(|| plans(config))
+        .or_else(|| prices(config))
+        .or_else(|| limits(config));
+    match found {
+        None => Ok(()),
+        Some(Contradiction { steps, message, hint }) => {
+            Err(Fault { message, hint, span: layer::find(text, &steps) })
+        }
+    }
+}
+
+/// Refuses what only the environment and the file together can get wrong.
+pub(super) fn listeners(config: &Config) -> Result<(), ConfigError> {
+    // Port 0 asks the system for a free port, each time another.
+    if config.listen == config.admin_listen && config.listen.port() != 0 {
+        return Err(ConfigError::SameListener(config.listen));
+    }
+    Ok(())
+}
+
+struct Contradiction<'c> {
+    steps: Vec<Step<'c>>,
+    message: String,
+    hint: Option<String>,
+}
+
+fn providers(config: &Config) -> Option<Contradiction<'_>> {
+    let mut variables = BTreeMap::new();
+    for name in config.providers.keys() {
+        if let Some(other) = variables.insert(variable_part(name), name) {
+            return Some(Contradiction {
+                steps: vec![Step::Key("provider"), Step::Key(name.as_str())],
+                message: format!(
+                    "the providers `{other}` and `{name}` would share their environment variables"
+                ),
+                hint: Some("`-` and `_` are the same there: rename one of them".to_owned()),
+            });
+        }
+    }
+    let default = &config.default_provider;
+    (!config.providers.contains_key(default)).then(|| Contradiction {
+        steps: vec![Step::Key("default_provider")],
+        message: format!(
+            "the default provider is `{default}`, but there is no [provider.{default}]"
+        ),
+        hint: Some(match config.providers.keys().next() {
+            Some(name) => format!("write `default_provider = \"{name}\"` above the first section"),
+            None => "a file that has [provider] replaces the shipped providers: name at least one"
+                .to_owned(),
+        }),
+    })
+}
+
+fn plans(config: &Config) -> Option<Contradiction<'_>> {
+    config.plans.is_empty().then(|| Contradiction {
+        steps: vec![Step::Key("plan")],
+        message: "there is no plan, so nobody could subscribe".to_owned(),
+        hint: Some(
+            "a file that has [plan] replaces the shipped plans: name at least one".to_owned(),
+        ),
+    })
+}
+
+fn prices(config: &Config) -> Option<Contradiction<'_>> {
+    let rules = config.prices.rules.iter().enumerate();
+    rules.into_iter().find_map(|(index, rule)| {
+        let mut steps = vec![Step::Key("price"), Step::Key("rule"), Step::Index(index)];
+        if rule.provider.is_none() && rule.operation.is_none() && rule.model.is_none() {
+            return Some(Contradiction {
+                steps,
+                message: "this rule matches every call, so that no later one is ever tried"
+                    .to_owned(),
+                hint: Some(
+                    "name a provider, an operation or a model, or write [price.default]".to_owned(),
+                ),
+            });
+        }
+        if let Some(unknown) = rule.operation.as_deref().and_then(|o| o.parse::<Operation>().err())
+        {
+            steps.push(Step::Key("operation"));
+            let message = format!("{unknown}, so this rule would never match");
+            let known = Operation::ALL.map(Operation::as_str).join(", ");
+            return Some(Contradiction {
+                steps,
+                message,
+                hint: Some(format!("the operations are {known}")),
+            });
+        }
+        let name = rule.provider.as_deref().filter(|name| !config.providers.contains_key(*name))?;
+        steps.push(Step::Key("provider"));
+        let known: Vec<_> = config.providers.keys().map(Name::as_str).collect();
+        Some(Contradiction {
+            steps,
+            message: format!("there is no [provider.{name}], so this rule would never match"),
+            hint: Some(format!("the providers are {}", known.join(", "))),
+        })
+    })
+}
+
+fn limits(config: &Config) -> Option<Contradiction<'_>> {
+    let limits = &config.limits;
+    if limits.hold_ttl < SHORTEST_HOLD {
+        return Some(Contradiction {
+            steps: vec![Step::Key("limits"), Step::Key("hold_ttl")],
+            message: "a hold must live at least 3 s".to_owned(),
+            hint: Some("a running call renews it after a third of that time".to_owned()),
+        });
+    }
+    (limits.buffered_bodies < limits.metered_body).then(|| Contradiction {
+        steps: vec![Step::Key("limits")],
+        message: format!(
+            "`buffered_bodies` is {} bytes, in which no body of `metered_body`, {} bytes, fits",
+            limits.buffered_bodies, limits.metered_body
+        ),
+        hint: Some("raise the one or lower the other".to_owned()),
+    })
+}

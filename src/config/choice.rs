@@ -1,0 +1,76 @@
+//! Keys whose values are a closed set: what an operator may choose between.
+
+use serde::Deserialize;
+
+use crate::credit::Credits;
+
+/// The status of a call for which there are no credits (providers.md section 0.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenExhausted {
+    /// 402, which no client library retries.
+    PaymentRequired,
+    /// 429, for software that knows no other refusal.
+    TooManyRequests,
+}
+
+/// What happens to writes on routes that the gateway doesn't know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UnknownRoutes {
+    /// Charged the default price.
+    Meter,
+    /// Not passed on.
+    Refuse,
+    /// Passed on without charge.
+    Free,
+}
+
+/// What happens to calls that hand out a provider's credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionGrants {
+    /// Not passed on.
+    Refuse,
+    /// Passed on for this price.
+    Price(Credits),
+}
+
+/// What happens to calls that administer the provider's organisation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Administration {
+    /// Not passed on.
+    Refuse,
+    /// Passed on without charge.
+    Free,
+}
+
+impl WhenExhausted {
+    /// The status as a number.
+    pub const fn status(self) -> u16 {
+        match self {
+            Self::PaymentRequired => 402,
+            Self::TooManyRequests => 429,
+        }
+    }
+}
+
+impl UnknownRoutes {
+    /// The name in the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Meter => "meter",
+            Self::Refuse => "refuse",
+            Self::Free => "free",
+        }
+    }
+}
+
+impl Administration {
+    /// The name in the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Refuse => "refuse",
+            Self::Free => "free",
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Writes a configuration as a file that means the same.
+//!
+//! Each struct is taken apart by name, so that a key which is forgotten here doesn't compile.
+
+use std::fmt::{self, Display, Write};
+use std::time::Duration;
+
+use super::{
+    Config, Headers, Limits, Log, Name, Pace, Plan, Provider, Refusal, SecretSource, SessionGrants,
+    Timeouts,
+};
+use crate::credit::{Price, PriceList, Rule};
+
+pub(super) fn text(config: &Config) -> String {
+    let mut text = String::new();
+    write(config, &mut text).expect("writing to a String doesn't fail");
+    text
+}
+
+fn write(config: &Config, out: &mut String) -> fmt::Result {
+    let Config {
+        listen,
+        admin_listen,
+        admin_token,
+        ledger,
+        default_provider,
+        log: Log { format, level },
+        providers,
+        plans,
+        prices,
+        refusal: answers,
+        headers: shown,
+        limits: most,
+    } = config;
+    writeln!(out, "listen = \"{listen}\"")?;
+    writeln!(out, "admin_listen = \"{admin_listen}\"")?;
+    writeln!(out, "admin_token = {}", source(admin_token))?;
+    writeln!(out, "ledger = {}", quoted(ledger))?;
+    writeln!(out, "default_provider = \"{default_provider}\"")?;
+    writeln!(out, "\n[log]\nformat = \"{}\"\nlevel = \"{}\"", format.as_str(), level.as_str())?;
+    providers.iter().try_for_each(|(name, each)| provider(name, each, out))?;
+    plans.iter().try_for_each(|(name, each)| plan(name, each, out))?;
+    price_list(prices, out)?;
+    refusal(answers, out)?;
+    headers(*shown, out)?;
+    limits(most, out)
+}
+
+fn provider(name: &Name, provider: &Provider, out: &mut String) -> fmt::Result {
+    let Provider { dialect, base_url, key, timeouts } = provider;
+    let Timeouts { connect, header, idle } = timeouts;
+    writeln!(out, "\n[provider.{name}]")?;
+    writeln!(out, "dialect = \"{}\"", dialect.as_str())?;
+    writeln!(out, "base_url = {}", quoted(base_url))?;
+    writeln!(out, "key = {}", key.as_ref().map_or_else(|| "\"none\"".to_owned(), source))?;
+    writeln!(out, "connect_timeout = {}", duration(*connect))?;
+    writeln!(out, "header_timeout = {}", duration(*header))?;
+    writeln!(out, "idle_timeout = {}", duration(*idle))
+}
+
+fn plan(name: &Name, plan: &Plan, out: &mut String) -> fmt::Result {
+    let Plan { monthly_credits, pace } = plan;
+    let Pace { requests_per_minute, key_requests_per_minute, burst, concurrency, when_exhausted } =
+        pace;
+    writeln!(out, "\n[plan.{name}]")?;
+    writeln!(out, "monthly_credits = \"{monthly_credits}\"")?;
+    writeln!(out, "requests_per_minute = {requests_per_minute}")?;
+    writeln!(out, "key_requests_per_minute = {key_requests_per_minute}")?;
+    writeln!(out, "burst = {burst}")?;
+    writeln!(out, "concurrency = {concurrency}")?;
+    writeln!(out, "when_exhausted = {}", when_exhausted.status())
+}
+
+fn price_list(prices: &PriceList, out: &mut String) -> fmt::Result {
+    let PriceList { rules, default } = prices;
+    // Also when it is empty: a file without it would get the shipped default price.
+    writeln!(out, "\n[price]")?;
+    if let Some(Price::PerCall(credits)) = default {
+        writeln!(out, "\n[price.default]\ncredits = \"{credits}\"")?;
+    }
+    for Rule { provider, operation, model, price: Price::PerCall(credits) } in rules {
+        writeln!(out, "\n[[price.rule]]")?;
+        let model = model.as_ref().map(|glob| glob.as_str().to_owned());
+        let conditions = [("provider", provider), ("operation", operation), ("model", &model)];
+        for (key, value) in conditions {
+            value.iter().try_for_each(|value| writeln!(out, "{key} = {}", quoted(value)))?;
+        }
+        writeln!(out, "credits = \"{credits}\"")?;
+    }
+    Ok(())
+}
+
+fn refusal(refusal: &Refusal, out: &mut String) -> fmt::Result {
+    let Refusal { top_up_url, unknown_routes, session_grants, administration } = refusal;
+    writeln!(out, "\n[refusal]")?;
+    writeln!(out, "top_up_url = {}", quoted(top_up_url))?;
+    writeln!(out, "unknown_routes = \"{}\"", unknown_routes.as_str())?;
+    match session_grants {
+        SessionGrants::Refuse => writeln!(out, "session_grants = \"refuse\"")?,
+        SessionGrants::Price(credits) => writeln!(out, "session_grants = \"{credits}\"")?,
+    }
+    writeln!(out, "administration = \"{}\"", administration.as_str())
+}
+
+fn headers(headers: Headers, out: &mut String) -> fmt::Result {
+    let Headers { charged, remaining, plan_remaining, purchased_remaining, reset, request_id } =
+        headers;
+    writeln!(out, "\n[headers]")?;
+    writeln!(out, "charged = {charged}")?;
+    writeln!(out, "remaining = {remaining}")?;
+    writeln!(out, "plan_remaining = {plan_remaining}")?;
+    writeln!(out, "purchased_remaining = {purchased_remaining}")?;
+    writeln!(out, "reset = {reset}")?;
+    writeln!(out, "request_id = {request_id}")
+}
+
+fn limits(limits: &Limits, out: &mut String) -> fmt::Result {
+    let Limits {
+        connections,
+        in_flight,
+        head_bytes,
+        head_timeout,
+        body_idle_timeout,
+        metered_body,
+        buffered_bodies,
+        hold_ttl,
+        drain,
+    } = limits;
+    writeln!(out, "\n[limits]")?;
+    writeln!(out, "connections = {connections}")?;
+    writeln!(out, "in_flight = {in_flight}")?;
+    writeln!(out, "head_bytes = {head_bytes}")?;
+    writeln!(out, "head_timeout = {}", duration(*head_timeout))?;
+    writeln!(out, "body_idle_timeout = {}", duration(*body_idle_timeout))?;
+    writeln!(out, "metered_body = {metered_body}")?;
+    writeln!(out, "buffered_bodies = {buffered_bodies}")?;
+    writeln!(out, "hold_ttl = {}", duration(*hold_ttl))?;
+    writeln!(out, "drain = {}", duration(*drain))
+}
+
+fn source(source: &SecretSource) -> String {
+    match source {
+        SecretSource::Env(name) => format!("{{ env = {} }}", quoted(name)),
+        SecretSource::File(path) => format!("{{ file = {} }}", quoted(path.display())),
+    }
+}
+
+/// In the largest unit that divides it.
+fn duration(duration: Duration) -> String {
+    let millis = duration.as_millis();
+    let units = [(3_600_000, "h"), (60_000, "m"), (1_000, "s")];
+    let whole = units.into_iter().find(|(unit, _)| millis.is_multiple_of(*unit));
+    let (unit, name) = whole.unwrap_or((1, "ms"));
+    format!("\"{}{name}\"", millis / unit)
+}
+
+/// A basic string of TOML.
+fn quoted(value: impl Display) -> String {
+    let mut quoted = String::from('"');
+    for character in value.to_string().chars() {
+        match character {
+            '"' => quoted.push_str("\\\""),
+            '\\' => quoted.push_str("\\\\"),
+            control if control.is_control() => {
+                write!(quoted, "\\u{:04X}", u32::from(control)).expect("a String takes all");
+            }
+            other => quoted.push(other),
+        }
+    }
+    quoted.push('"');
+    quoted
+}

@@ -1,0 +1,178 @@
+//! The file's sections, where they differ from the values that the program wants: keys that have a common default,
+//! and prices.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::scalar::{optional, scalar};
+use super::{
+    BaseUrl, Config, Headers, LedgerUrl, Limits, Log, Name, Pace, Plan, Provider, Refusal,
+    SecretSource, Timeouts, WhenExhausted, secret,
+};
+use crate::credit::{Credits, ModelGlob, Price, PriceList, Rule};
+use crate::provider::Dialect;
+
+/// A whole file, laid over the default.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    #[serde(deserialize_with = "scalar")]
+    listen: SocketAddr,
+    #[serde(deserialize_with = "scalar")]
+    admin_listen: SocketAddr,
+    #[serde(deserialize_with = "secret::source")]
+    admin_token: SecretSource,
+    #[serde(deserialize_with = "scalar")]
+    ledger: LedgerUrl,
+    default_provider: Name,
+    log: Log,
+    provider: BTreeMap<Name, ProviderTable>,
+    provider_defaults: Timeouts,
+    plan: BTreeMap<Name, PlanTable>,
+    plan_defaults: Pace,
+    price: PriceTable,
+    refusal: Refusal,
+    headers: Headers,
+    limits: Limits,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProviderTable {
+    dialect: Dialect,
+    #[serde(deserialize_with = "scalar")]
+    base_url: BaseUrl,
+    #[serde(deserialize_with = "secret::source_or_none")]
+    key: Option<SecretSource>,
+    #[serde(default, deserialize_with = "optional")]
+    connect_timeout: Option<Duration>,
+    #[serde(default, deserialize_with = "optional")]
+    header_timeout: Option<Duration>,
+    #[serde(default, deserialize_with = "optional")]
+    idle_timeout: Option<Duration>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PlanTable {
+    #[serde(deserialize_with = "scalar")]
+    monthly_credits: Credits,
+    #[serde(default, deserialize_with = "optional")]
+    requests_per_minute: Option<NonZeroU32>,
+    #[serde(default, deserialize_with = "optional")]
+    key_requests_per_minute: Option<NonZeroU32>,
+    #[serde(default, deserialize_with = "optional")]
+    burst: Option<NonZeroU32>,
+    #[serde(default, deserialize_with = "optional")]
+    concurrency: Option<NonZeroU32>,
+    #[serde(default, deserialize_with = "optional")]
+    when_exhausted: Option<WhenExhausted>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PriceTable {
+    default: Option<DefaultPrice>,
+    #[serde(default)]
+    rule: Vec<PriceRule>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DefaultPrice {
+    #[serde(deserialize_with = "scalar")]
+    credits: Credits,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PriceRule {
+    provider: Option<Name>,
+    operation: Option<Name>,
+    model: Option<String>,
+    #[serde(deserialize_with = "scalar")]
+    credits: Credits,
+}
+
+impl File {
+    /// The values that the program wants; each provider and plan is given what it leaves out.
+    pub(super) fn into_config(self) -> Config {
+        let Self { provider_defaults, plan_defaults, .. } = self;
+        let providers = self.provider.into_iter();
+        let plans = self.plan.into_iter();
+        Config {
+            listen: self.listen,
+            admin_listen: self.admin_listen,
+            admin_token: self.admin_token,
+            ledger: self.ledger,
+            default_provider: self.default_provider,
+            log: self.log,
+            providers: providers
+                .map(|(name, table)| (name, table.over(provider_defaults)))
+                .collect(),
+            plans: plans.map(|(name, table)| (name, table.over(plan_defaults))).collect(),
+            prices: self.price.into_list(),
+            refusal: self.refusal,
+            headers: self.headers,
+            limits: self.limits,
+        }
+    }
+}
+
+impl ProviderTable {
+    fn over(self, defaults: Timeouts) -> Provider {
+        Provider {
+            dialect: self.dialect,
+            base_url: self.base_url,
+            key: self.key,
+            timeouts: Timeouts {
+                connect: self.connect_timeout.unwrap_or(defaults.connect),
+                header: self.header_timeout.unwrap_or(defaults.header),
+                idle: self.idle_timeout.unwrap_or(defaults.idle),
+            },
+        }
+    }
+}
+
+impl PlanTable {
+    fn over(self, defaults: Pace) -> Plan {
+        Plan {
+            monthly_credits: self.monthly_credits,
+            pace: Pace {
+                requests_per_minute: self
+                    .requests_per_minute
+                    .unwrap_or(defaults.requests_per_minute),
+                key_requests_per_minute: self
+                    .key_requests_per_minute
+                    .unwrap_or(defaults.key_requests_per_minute),
+                burst: self.burst.unwrap_or(defaults.burst),
+                concurrency: self.concurrency.unwrap_or(defaults.concurrency),
+                when_exhausted: self.when_exhausted.unwrap_or(defaults.when_exhausted),
+            },
+        }
+    }
+}
+
+impl PriceTable {
+    fn into_list(self) -> PriceList {
+        PriceList {
+            rules: self.rule.into_iter().map(PriceRule::into_rule).collect(),
+            default: self.default.map(|price| Price::PerCall(price.credits)),
+        }
+    }
+}
+
+impl PriceRule {
+    fn into_rule(self) -> Rule {
+        Rule {
+            provider: self.provider.map(|name| name.as_str().to_owned()),
+            operation: self.operation.map(|name| name.as_str().to_owned()),
+            model: self.model.as_deref().map(ModelGlob::new),
+            price: Price::PerCall(self.credits),
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Addresses: a provider's, the ledger's, and those of pages for people.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use http::Uri;
+use serde::de::{Deserialize, Deserializer, Error};
+
+use super::scalar::Scalar;
+
+/// The address before every path of a provider: http or https, host, port, and a path without a slash at its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BaseUrl {
+    text: String,
+    uri: Uri,
+}
+
+impl BaseUrl {
+    /// The whole address, without a slash at its end.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether it is https.
+    pub fn is_tls(&self) -> bool {
+        self.uri.scheme() == Some(&http::uri::Scheme::HTTPS)
+    }
+
+    /// Host and port, as they are sent in `Host`.
+    pub fn authority(&self) -> &str {
+        self.uri.authority().map_or("", http::uri::Authority::as_str)
+    }
+
+    /// The path before every path, without a slash at its end: `/v1`, or nothing.
+    pub fn path(&self) -> &str {
+        self.uri.path().trim_end_matches('/')
+    }
+}
+
+impl Scalar for BaseUrl {
+    const EXPECTED: &'static str = "an http or https address without user, password, query or fragment, such as \
+                                    \"https://api.openai.com/v1\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        let text = text.trim_end_matches('/');
+        let uri = web_address(text)?;
+        let plain = uri.query().is_none() && !text.contains('#');
+        plain.then(|| Self { text: text.to_owned(), uri })
+    }
+}
+
+impl fmt::Display for BaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Where credits are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LedgerUrl {
+    /// A file of `SQLite`.
+    Sqlite(PathBuf),
+}
+
+impl LedgerUrl {
+    /// The ledger's file.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Sqlite(path) => path,
+        }
+    }
+}
+
+impl Scalar for LedgerUrl {
+    const EXPECTED: &'static str = "\"sqlite://\" and the path of a file, such as \"sqlite://creditgate.db\" or \
+                                    \"sqlite:///var/lib/creditgate/creditgate.db\"; other ledgers, such as Redis, are \
+                                    not in this version";
+
+    fn from_text(text: &str) -> Option<Self> {
+        let path = text.strip_prefix("sqlite://")?;
+        // `:memory:` and `?mode=…` are SQLite's own words for something that is not a file, or not one for long.
+        let file = !path.is_empty() && !path.starts_with(':') && !path.contains(['?', '#']);
+        file.then(|| Self::Sqlite(PathBuf::from(path)))
+    }
+}
+
+impl fmt::Display for LedgerUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => write!(f, "sqlite://{}", path.display()),
+        }
+    }
+}
+
+/// For `deserialize_with`: the address of a page, which may have a query and a fragment.
+pub(super) fn page<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let text = String::deserialize(from)?;
+    match web_address(&text) {
+        Some(_) => Ok(text),
+        None => Err(D::Error::custom(
+            "expected an http or https address, such as \"https://app.example.com/billing\"",
+        )),
+    }
+}
+
+/// An http or https address with a host and no user or password.
+fn web_address(text: &str) -> Option<Uri> {
+    let uri: Uri = text.parse().ok()?;
+    let web = matches!(uri.scheme_str(), Some("http" | "https"));
+    let authority = uri.authority()?;
+    // What stands after the host is a port or nothing: not `user@`, not `:` alone, not `:99999`.
+    let place = match authority.port_u16() {
+        Some(port) => authority.as_str() == format!("{}:{port}", authority.host()),
+        None => authority.as_str() == authority.host(),
+    };
+    (web && place && !authority.host().is_empty()).then_some(uri)
+}

@@ -1,0 +1,377 @@
+//! A request's life, in one function. Read this first.
+//!
+//! [`Gateway::handle`] answers every request and notes what became of it; [`Gateway::walk`] is the way there: route,
+//! caller, rate, then straight through for a free call, or body, price, hold, send and meter for a metered one.
+//! Whatever goes wrong on the way is a [`Rejection`], and costs nothing.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, UPGRADE};
+use http::{HeaderMap, Method, Request, Response, request};
+use hyper::body::Incoming;
+
+mod auth;
+mod balance;
+mod body;
+mod headers;
+mod limits;
+mod meter;
+pub mod peek;
+mod record;
+mod rejection;
+mod stack;
+mod upstream;
+
+pub use meter::Answer;
+pub use stack::stack;
+pub use upstream::{Upstream, UpstreamSetupError};
+
+use auth::Caller;
+use body::{Budget, Outgoing, Paced};
+use headers::Told;
+use limits::Limits;
+use meter::Metered;
+use record::{Ending, Record};
+use rejection::Rejection;
+
+use crate::config::{Config, Name, Plan};
+use crate::credit::{Credits, Funds, Id, Operation, Refusal};
+use crate::directory::Directory;
+use crate::ledger::{Call, Charge, Clock, Ledger, LedgerError, Settler};
+use crate::metrics::{HoldOutcome, LedgerResult, Metrics};
+use crate::policy::{self, Place, Terms};
+use crate::provider::{Class, Dialect, Evidence, ModelAt, credentials};
+
+/// How long the ledger may take for a hold. The guard gives back what may have been reserved in spite of it.
+const HOLD_LIMIT: Duration = Duration::from_secs(5);
+
+/// How often a hold is tried again because the account's record had changed meanwhile.
+const STALE_RETRIES: u32 = 3;
+
+/// The data plane: everything that a request needs on its way.
+pub struct Gateway {
+    config: Arc<Config>,
+    /// One for each provider of the configuration.
+    upstreams: BTreeMap<Name, Upstream>,
+    ledger: Ledger,
+    directory: Arc<Directory>,
+    settler: Settler,
+    metrics: Arc<Metrics>,
+    clock: Clock,
+    limits: Limits,
+    /// The memory for request bodies.
+    bodies: Budget,
+}
+
+/// Where a request goes.
+struct Target<'a> {
+    place: Place<'a>,
+    upstream: &'a Upstream,
+}
+
+/// What came back.
+enum Outcome {
+    /// An answer of the gateway's own.
+    Own(Response<Bytes>),
+    /// A provider's answer, and what it carries along if it is charged.
+    Passed(Response<Incoming>, Option<Metered>),
+}
+
+impl Gateway {
+    /// A gateway to `upstreams`, one for each provider of `config`.
+    pub fn new(
+        config: Arc<Config>,
+        upstreams: BTreeMap<Name, Upstream>,
+        ledger: Ledger,
+        directory: Arc<Directory>,
+        settler: Settler,
+        metrics: Arc<Metrics>,
+        clock: Clock,
+    ) -> Self {
+        let bodies = Budget::new(config.limits.buffered_bodies);
+        let limits = Limits::new();
+        Self { config, upstreams, ledger, directory, settler, metrics, clock, limits, bodies }
+    }
+
+    /// Answers a request; never fails. Notes what became of it.
+    pub async fn handle(&self, request: Request<Incoming>) -> Response<Answer> {
+        let id = Id::from_u128(uuid::Uuid::now_v7().as_u128());
+        let mut record = Record::new(id, request.method().clone(), Arc::clone(&self.metrics));
+        match self.walk(request, &mut record).await {
+            Ok(Outcome::Passed(response, metered)) => self.pass(response, metered, record),
+            Ok(Outcome::Own(response)) => {
+                record.status = Some(response.status());
+                record.ending = Ending::Complete;
+                response.map(Answer::own)
+            }
+            Err(rejection) => self.refuse(&rejection, record),
+        }
+    }
+
+    /// The way of a request to its provider.
+    async fn walk(
+        &self,
+        request: Request<Incoming>,
+        record: &mut Record,
+    ) -> Result<Outcome, Rejection> {
+        let (head, body) = request.into_parts();
+        let target = self.target(&head, record)?;
+        let caller = self.identify(&head, record).await?;
+        let plan = self.plan(&caller)?;
+        self.limits.admit(&caller, &plan.pace)?;
+        if target.place.asks_balance(&head.method) {
+            (record.route, record.class, record.operation) = ("/credits", "free", "balance");
+            return self.balance(&caller, plan).await.map(Outcome::Own);
+        }
+        let terms = self.terms(&head.method, &target)?;
+        if matches!(terms, Terms::Free) {
+            let body = Outgoing::Through(Paced::new(body, self.config.limits.body_idle_timeout));
+            let response = self.send(&target, head, body, false, record).await?;
+            return Ok(Outcome::Passed(response, None));
+        }
+
+        let limits = &self.config.limits;
+        let pause = limits.body_idle_timeout;
+        let (bytes, budgeted) =
+            body::read_whole(body, limits.metered_body, pause, &self.bodies).await?;
+        let model = peeked_model(&head, target.place.route.model, &bytes)?;
+        let price = self.quote(terms, &target, model.as_deref())?;
+        record.model = model;
+        let running = self.limits.run(&caller, &plan.pace)?;
+        let (call, funds) = self.hold(&head, caller, price, record).await?;
+        // From here on the guard sees to it that the hold is resolved: dropped, it gives the credits back.
+        let body = Outgoing::whole(bytes, budgeted);
+        let mut response = self.send(&target, head, body, true, record).await?;
+
+        let did_work = response.status().is_success();
+        let charged = if did_work { price } else { Credits::ZERO };
+        let returned = if did_work { Credits::ZERO } else { price };
+        let remaining = funds.spendable().saturating_add(returned);
+        let told = Told { charged, remaining, funds, id: record.id };
+        told.write(self.config.headers, did_work, response.headers_mut());
+        if !did_work {
+            call.resolve(Charge::Release);
+            self.metrics.hold_ended(HoldOutcome::Released);
+            record.charged = Some(Credits::ZERO);
+            return Ok(Outcome::Passed(response, None));
+        }
+        let evidence = evidence(target.upstream.dialect, response.headers());
+        let metrics = Arc::clone(&self.metrics);
+        let metered = Metered { call, price, evidence, metrics, running };
+        Ok(Outcome::Passed(response, Some(metered)))
+    }
+
+    /// Finds the provider and classifies the path that it will be sent.
+    fn target<'a>(
+        &'a self,
+        head: &request::Parts,
+        record: &mut Record,
+    ) -> Result<Target<'a>, Rejection> {
+        let upgrade = has_token(&head.headers, &UPGRADE, "websocket");
+        let place = policy::place(&self.config, &head.method, upgrade, head.uri.path())?;
+        place.path.as_str().clone_into(&mut record.path);
+        let upstream = &self.upstreams[place.provider];
+        record.route = place.route.pattern;
+        record.dialect = upstream.dialect;
+        record.pause = upstream.timeouts.idle;
+        record.class = place.route.class.as_str();
+        record.operation = place.route.operation.as_str();
+        Ok(Target { place, upstream })
+    }
+
+    async fn identify(
+        &self,
+        head: &request::Parts,
+        record: &mut Record,
+    ) -> Result<Caller, Rejection> {
+        let now = (self.clock)();
+        let caller = auth::identify(&self.directory, &head.headers, head.uri.query(), now).await?;
+        record.account = Some(caller.record.account.clone());
+        record.key = Some(caller.key.key.id.clone());
+        Ok(caller)
+    }
+
+    fn plan(&self, caller: &Caller) -> Result<&Plan, Rejection> {
+        let plans = &self.config.plans;
+        plans.iter().find(|(name, _)| name.as_str() == caller.record.plan).map_or_else(
+            || {
+                let (account, plan) = (&caller.record.account, &caller.record.plan);
+                tracing::error!(%account, plan, "the account's plan is not in the configuration");
+                Err(Rejection::Misconfigured)
+            },
+            |(_, plan)| Ok(plan),
+        )
+    }
+
+    /// What the class of the route means here.
+    fn terms(&self, method: &Method, target: &Target<'_>) -> Result<Terms, Rejection> {
+        if target.place.route.class == Class::Unknown {
+            self.metrics.unknown_route(method, target.place.path.as_str());
+        }
+        Ok(target.place.terms(method, &self.config.refusal)?)
+    }
+
+    fn quote(
+        &self,
+        terms: Terms,
+        target: &Target<'_>,
+        model: Option<&str>,
+    ) -> Result<Credits, Rejection> {
+        let quoted = target.place.quote(terms, &self.config.prices, model);
+        let unpriced = || model.unwrap_or(target.place.route.operation.as_str()).to_owned();
+        quoted.map(|quoted| quoted.price).ok_or_else(|| Rejection::NoPrice { model: unpriced() })
+    }
+
+    /// Reserves `price`, or says why not. A caller whose record has changed since it was read is identified anew.
+    async fn hold(
+        &self,
+        head: &request::Parts,
+        mut caller: Caller,
+        price: Credits,
+        record: &mut Record,
+    ) -> Result<(Call, Funds), Rejection> {
+        let slot = self.settler.slot().ok_or(Rejection::Busy)?;
+        let call = self.settler.guard(slot, caller.record.account.clone(), record.id);
+        for _ in 0..=STALE_RETRIES {
+            let plan = self.plan(&caller)?;
+            let operation = Operation::Hold {
+                amount: price,
+                ttl_millis: u64::try_from(self.settler.ttl().as_millis()).unwrap_or(u64::MAX),
+                version: caller.version(),
+                period: caller.record.period(plan.monthly_credits, (self.clock)()),
+            };
+            let refusal = match self.ask(&caller, record.id, operation).await? {
+                (Ok(()), funds) => {
+                    record.held = Some(price);
+                    return Ok((call, funds));
+                }
+                (Err(refusal), _) => refusal,
+            };
+            if matches!(refusal, Refusal::Stale { .. }) {
+                caller.forget(&self.directory);
+                caller = self.identify(head, record).await?;
+                continue;
+            }
+            call.was_refused();
+            self.metrics.hold_ended(HoldOutcome::Refused);
+            return Err(Rejection::of_hold(&refusal, plan.pace.when_exhausted));
+        }
+        Err(Rejection::LedgerAway)
+    }
+
+    async fn ask(
+        &self,
+        caller: &Caller,
+        id: Id,
+        operation: Operation,
+    ) -> Result<(Result<(), Refusal>, Funds), Rejection> {
+        let asked = Instant::now();
+        let asking = self.ledger.apply(&caller.record.account, id, operation);
+        let answer = tokio::time::timeout(HOLD_LIMIT, asking).await.unwrap_or_else(|_| {
+            Err(LedgerError::Unknown(format!("no answer within {HOLD_LIMIT:?}")))
+        });
+        let result = match &answer {
+            Ok(reply) if reply.outcome.is_ok() => LedgerResult::Done,
+            Ok(_) => LedgerResult::Refused,
+            Err(_) => LedgerResult::Failed,
+        };
+        self.metrics.ledger_answered("hold", result, asked.elapsed());
+        let reply = answer?;
+        Ok((reply.outcome.map(|_| ()), reply.funds))
+    }
+
+    /// Sends the request to its provider and waits for the head of the answer.
+    async fn send(
+        &self,
+        target: &Target<'_>,
+        head: request::Parts,
+        body: Outgoing,
+        plain_answer: bool,
+        record: &mut Record,
+    ) -> Result<Response<Incoming>, Rejection> {
+        let query = head.uri.query().map(credentials::query_without_key);
+        let upstream = target.upstream;
+        let (method, headers) = (head.method, head.headers);
+        let request = upstream.request(
+            method,
+            &target.place.path,
+            query.as_deref(),
+            headers,
+            body,
+            plain_answer,
+        );
+        let request = request.map_err(|error| {
+            tracing::error!(%error, "a request could not be made");
+            Rejection::Internal
+        })?;
+        self.metrics.sent(record.started.elapsed());
+        let sent = Instant::now();
+        let answer = upstream.send(request).await;
+        record.upstream = Some(sent.elapsed());
+        match answer {
+            Ok(response) => {
+                self.metrics.upstream_answered(sent.elapsed());
+                Ok(response)
+            }
+            Err(error) => {
+                self.metrics.upstream_failed(error.kind());
+                let (provider, error_text) = (target.place.provider.as_str(), error.in_full());
+                tracing::warn!(provider, error = error_text, "a provider gave no answer");
+                Err(Rejection::of_upstream(&error))
+            }
+        }
+    }
+
+    /// A provider's answer on its way back.
+    fn pass(
+        &self,
+        response: Response<Incoming>,
+        metered: Option<Metered>,
+        mut record: Record,
+    ) -> Response<Answer> {
+        record.status = Some(response.status());
+        let (head, body) = response.into_parts();
+        let is_stream = has_token(&head.headers, &CONTENT_TYPE, "text/event-stream");
+        let stream = is_stream.then(|| self.metrics.stream_opened());
+        let body = Answer::passed(body, metered, record, stream);
+        Response::from_parts(head, body)
+    }
+
+    /// The answer to a request that is not passed on.
+    fn refuse(&self, rejection: &Rejection, mut record: Record) -> Response<Answer> {
+        let code = rejection.code();
+        self.metrics.refused(code);
+        record.status = Some(rejection.status());
+        record.ending = Ending::Refused(code);
+        let (top_up, id) = (&self.config.refusal.top_up_url, record.id.to_string());
+        rejection.response(record.dialect, top_up, &id).map(Answer::own)
+    }
+}
+
+fn peeked_model(
+    head: &request::Parts,
+    at: ModelAt,
+    body: &Bytes,
+) -> Result<Option<String>, Rejection> {
+    let text = |name: HeaderName| head.headers.get(name).and_then(|value| value.to_str().ok());
+    if at == ModelAt::Query {
+        return Ok(peek::model_in_query(head.uri.query().unwrap_or_default())?);
+    }
+    Ok(peek::peek(at, text(CONTENT_TYPE), text(CONTENT_ENCODING), body)?.model)
+}
+
+fn evidence(dialect: Dialect, headers: &HeaderMap) -> Evidence {
+    let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    Evidence::for_response(dialect, text(CONTENT_TYPE), text(CONTENT_ENCODING))
+}
+
+/// Whether a header lists `token`, alone or before a parameter.
+fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    values
+        .flat_map(|value| value.split([',', ';']))
+        .any(|value| value.trim().eq_ignore_ascii_case(token))
+}

@@ -1,0 +1,80 @@
+//! Who calls: from the key in a request to the account that pays.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use http::HeaderMap;
+
+use super::rejection::Rejection;
+use crate::credit::{AccountId, Timestamp};
+use crate::directory::{Directory, KeyHash, KnownKey, Owner, Record};
+use crate::provider::credentials::credentials;
+
+/// The header in which a service key names the account.
+pub const ACCOUNT_HEADER: &str = "x-credits-account";
+
+/// An identified caller.
+#[derive(Clone)]
+pub struct Caller {
+    /// The key that was presented.
+    pub key: Arc<KnownKey>,
+    /// The account that pays.
+    pub record: Arc<Record>,
+    hash: KeyHash,
+}
+
+impl Caller {
+    /// The version of the account's record that this caller was identified with: a hold brings it along, so that the
+    /// ledger can tell if anything has changed since. The older of what key and record were read with.
+    pub fn version(&self) -> u64 {
+        match self.key.key.owner {
+            Owner::Account(_) => self.key.version.min(self.record.version),
+            Owner::Service => self.record.version,
+        }
+    }
+
+    /// Forgets what is cached of this caller, for a second look.
+    pub fn forget(&self, directory: &Directory) {
+        directory.forget(Some(&self.record.account), Some(self.hash));
+    }
+}
+
+/// Identifies the caller by the key in `headers` or `query`.
+pub async fn identify(
+    directory: &Directory,
+    headers: &HeaderMap,
+    query: Option<&str>,
+    now: Timestamp,
+) -> Result<Caller, Rejection> {
+    let presented: Cow<'_, str> = match credentials(headers, query) {
+        Ok(Some(key)) => key,
+        Ok(None) => return Err(Rejection::KeyMissing),
+        Err(error) => return Err(Rejection::KeyUnreadable(error)),
+    };
+    let hash = KeyHash::of(&presented);
+    let key = directory.key(hash).await?.ok_or(Rejection::KeyUnknown)?;
+    if !key.key.is_valid(now) {
+        return Err(Rejection::KeyUnknown);
+    }
+    let account = account_of(&key.key.owner, headers)?;
+    let record = directory.record(&account).await?.ok_or(Rejection::AccountUnknown)?;
+    Ok(Caller { key, record, hash })
+}
+
+fn account_of(owner: &Owner, headers: &HeaderMap) -> Result<AccountId, Rejection> {
+    let mut named = headers.get_all(ACCOUNT_HEADER).iter();
+    let (named, surplus) = (named.next(), named.next());
+    if surplus.is_some() {
+        return Err(Rejection::AccountUnreadable);
+    }
+    let named: Option<AccountId> = named
+        .map(|value| value.to_str().ok().and_then(|text| text.parse().ok()))
+        .map(|account| account.ok_or(Rejection::AccountUnreadable))
+        .transpose()?;
+    match (owner, named) {
+        (Owner::Account(own), Some(named)) if *own != named => Err(Rejection::AccountForeign),
+        (Owner::Account(own), _) => Ok(own.clone()),
+        (Owner::Service, Some(named)) => Ok(named),
+        (Owner::Service, None) => Err(Rejection::AccountMissing),
+    }
+}

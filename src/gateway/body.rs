@@ -1,0 +1,170 @@
+//! Request bodies: read whole where the price needs a look at them, passed through where it does not.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Sleep, sleep, timeout};
+
+use super::rejection::Rejection;
+
+/// Bytes for which one permit of the budget stands.
+const PERMIT_BYTES: usize = 1024;
+
+/// A request body on its way to the provider.
+pub enum Outgoing {
+    /// Read whole before; gives its share of the budget back when it is dropped.
+    Whole(Full<Bytes>, Option<Budgeted>),
+    /// Passed through as it comes.
+    Through(Paced),
+}
+
+/// A share of the memory for request bodies.
+pub struct Budgeted {
+    _permit: OwnedSemaphorePermit,
+}
+
+/// The memory that all request bodies may take together.
+pub struct Budget {
+    permits: Arc<Semaphore>,
+}
+
+impl Budget {
+    /// A budget of `bytes`.
+    pub fn new(bytes: usize) -> Self {
+        let permits = bytes.div_ceil(PERMIT_BYTES).clamp(1, Semaphore::MAX_PERMITS);
+        Self { permits: Arc::new(Semaphore::new(permits)) }
+    }
+
+    fn take(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Rejection> {
+        let permits = u32::try_from(bytes.div_ceil(PERMIT_BYTES)).unwrap_or(u32::MAX);
+        let taken = Arc::clone(&self.permits).try_acquire_many_owned(permits);
+        taken.map_err(|_| Rejection::BodiesTooLarge)
+    }
+}
+
+/// Reads a whole body of at most `limit` bytes, which must not pause for longer than `pause`.
+pub async fn read_whole(
+    mut body: Incoming,
+    limit: usize,
+    pause: Duration,
+    budget: &Budget,
+) -> Result<(Bytes, Option<Budgeted>), Rejection> {
+    let expected = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    if expected > limit {
+        return Err(Rejection::BodyTooLarge { limit });
+    }
+    let mut permit = budget.take(expected)?;
+    let mut taken = expected;
+    let mut first: Option<Bytes> = None;
+    let mut rest = BytesMut::new();
+    loop {
+        let frame = timeout(pause, body.frame()).await.map_err(|_| Rejection::BodyBroken)?;
+        let Some(frame) = frame else { break };
+        let Ok(data) = frame.map_err(|_| Rejection::BodyBroken)?.into_data() else { continue };
+        let length = first.as_ref().map_or(0, Bytes::len) + rest.len() + data.len();
+        if length > limit {
+            return Err(Rejection::BodyTooLarge { limit });
+        }
+        if length > taken {
+            permit.merge(budget.take(length - taken)?);
+            taken = length;
+        }
+        // Most bodies come in one piece: no copy then.
+        match &first {
+            None => first = Some(data),
+            Some(_) => rest.extend_from_slice(&data),
+        }
+    }
+    let first = first.unwrap_or_default();
+    let whole = if rest.is_empty() {
+        first
+    } else {
+        let mut whole = BytesMut::with_capacity(first.len() + rest.len());
+        whole.extend_from_slice(&first);
+        whole.extend_from_slice(&rest);
+        whole.freeze()
+    };
+    Ok((whole, Some(Budgeted { _permit: permit })))
+}
+
+/// A body that is passed through, and fails when its sender pauses for too long.
+pub struct Paced {
+    body: Incoming,
+    pause: Duration,
+    waiting: Option<Pin<Box<Sleep>>>,
+}
+
+impl Paced {
+    /// `body`, whose sender may pause for `pause`.
+    pub fn new(body: Incoming, pause: Duration) -> Self {
+        Self { body, pause, waiting: None }
+    }
+}
+
+/// A body's bytes did not come.
+type BodyError = Box<dyn std::error::Error + Send + Sync>;
+
+impl Body for Outgoing {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self.get_mut() {
+            Self::Whole(body, _) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
+            Self::Through(body) => body.poll(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(body, _) => body.is_end_stream(),
+            Self::Through(body) => body.body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(body, _) => body.size_hint(),
+            Self::Through(body) => body.body.size_hint(),
+        }
+    }
+}
+
+impl Paced {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match Pin::new(&mut self.body).poll_frame(cx) {
+            Poll::Ready(frame) => {
+                self.waiting = None;
+                // Trailers of a request concern this hop.
+                Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
+            }
+            Poll::Pending => {
+                let pause = self.pause;
+                let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(pause)));
+                match waiting.as_mut().poll(cx) {
+                    Poll::Ready(()) => {
+                        Poll::Ready(Some(Err("the request body paused for too long".into())))
+                    }
+                    Poll::Pending => Poll::Pending,
+                }
+            }
+        }
+    }
+}
+
+impl Outgoing {
+    /// A body that was read whole.
+    pub fn whole(bytes: Bytes, budgeted: Option<Budgeted>) -> Self {
+        Self::Whole(Full::new(bytes), budgeted)
+    }
+}

@@ -1,0 +1,43 @@
+//! The `x-credits-*` headers of a metered answer.
+
+use http::{HeaderMap, HeaderValue};
+
+use crate::config::Headers;
+use crate::credit::{Credits, Funds, Id};
+use crate::statement::rfc3339;
+
+/// What a metered answer tells of credits.
+pub struct Told {
+    /// What the call costs; nothing if the provider did no work.
+    pub charged: Credits,
+    /// What the next call could hold.
+    pub remaining: Credits,
+    /// What the account could spend after the hold.
+    pub funds: Funds,
+    /// The request's id.
+    pub id: Id,
+}
+
+impl Told {
+    /// Writes what `switches` allow into `headers`. After a hold that was given back (`!did_work`) only the sum is known:
+    /// what lies in which lot again is for `GET /credits` to say.
+    pub fn write(&self, switches: Headers, did_work: bool, headers: &mut HeaderMap) {
+        let mut put = |on: bool, name: &'static str, value: String| {
+            if on && let Ok(value) = HeaderValue::try_from(value) {
+                headers.insert(name, value);
+            }
+        };
+        put(switches.charged, "x-credits-charged", self.charged.to_string());
+        put(switches.remaining, "x-credits-remaining", self.remaining.to_string());
+        if did_work {
+            let plan = self.funds.plan.to_string();
+            put(switches.plan_remaining, "x-credits-plan-remaining", plan);
+            let purchased = self.funds.purchased.to_string();
+            put(switches.purchased_remaining, "x-credits-purchased-remaining", purchased);
+        }
+        if let Some(reset) = self.funds.plan_end.and_then(rfc3339) {
+            put(switches.reset, "x-credits-reset", reset);
+        }
+        put(switches.request_id, "x-credits-request-id", self.id.to_string());
+    }
+}

@@ -1,0 +1,135 @@
+//! Reads the model's name, and whether a stream is asked for, from a whole request body.
+//!
+//! The body itself goes to the provider unchanged, so what is read here must be what the provider will read:
+//! where two parsers may differ (a field given twice, bytes that are no text, something after the object), the
+//! request is refused. Pure functions: no HTTP types, no prices. Nested values are skipped without recursion, so
+//! depth costs nothing.
+
+use bytes::Bytes;
+
+use crate::provider::ModelAt;
+use crate::provider::credentials::percent_decoded;
+
+mod form;
+mod json;
+
+/// Longest model name taken, in bytes.
+pub const MODEL_BYTES_MAX: usize = 256;
+
+/// Deepest nesting of a JSON body. No provider takes more, and many parsers behind them fail on it.
+pub const NESTING_MAX: usize = 512;
+
+/// What a request says about itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Peek {
+    /// `None` where the route allows that: never empty.
+    pub model: Option<String>,
+    /// The client asks for the answer as a stream of events.
+    pub stream: bool,
+}
+
+/// Why a body can't be read. Each is answered with 400, with this sentence.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    #[error("The request body is empty; send a JSON object with the field `model`.")]
+    EmptyBody,
+    #[error("The request body is not valid UTF-8 from byte {at} on; JSON is always UTF-8.")]
+    InvalidUtf8 { at: usize },
+    #[error("The request body is not valid JSON: the fault is at line {line}, column {column}.")]
+    NotJson { line: usize, column: usize },
+    #[error("The request body is nested deeper than {NESTING_MAX} levels; flatten it.")]
+    TooDeep,
+    #[error("The request body is not a JSON object; send an object with the field `model`.")]
+    NotAnObject,
+    #[error("The request names no model; set the field `model`.")]
+    NoModel,
+    #[error(
+        "The name of the model is longer than {MODEL_BYTES_MAX} bytes; no model has such a name."
+    )]
+    ModelTooLong,
+    #[error("The field `{field}` has the wrong type; `model` is a string, `stream` true or false.")]
+    WrongType { field: &'static str },
+    #[error("The field `{field}` is given twice; give it once.")]
+    DuplicateField { field: &'static str },
+    #[error("The request body is compressed ({encoding}); send it without a content-encoding.")]
+    UnsupportedEncoding { encoding: String },
+    #[error("The content type of this request must be {expected}.")]
+    WrongContentType { expected: &'static str },
+    #[error(
+        "The request body is not a valid multipart form; check its boundary and its last line."
+    )]
+    NotAForm,
+}
+
+/// Reads what `at` tells to read from `body`.
+///
+/// [`ModelAt::Query`] and [`ModelAt::Absent`] leave the body alone; see [`model_in_query`] for the former.
+pub fn peek(
+    at: ModelAt,
+    content_type: Option<&str>,
+    content_encoding: Option<&str>,
+    body: &Bytes,
+) -> Result<Peek, Malformed> {
+    let is_form = content_type.is_some_and(is_multipart);
+    let (form, required) = match at {
+        ModelAt::Query | ModelAt::Absent => return Ok(Peek::default()),
+        ModelAt::Json => (false, true),
+        ModelAt::JsonOptional => (false, false),
+        ModelAt::Multipart => (true, true),
+        ModelAt::JsonOrMultipart => (is_form, false),
+    };
+    check_encoding(content_encoding)?;
+    if body.is_empty() {
+        return if required { Err(Malformed::EmptyBody) } else { Ok(Peek::default()) };
+    }
+    let peek = match (form, content_type) {
+        (true, Some(content_type)) if is_form => form::peek(content_type, body)?,
+        (true, _) => return Err(Malformed::WrongContentType { expected: "multipart/form-data" }),
+        (false, _) if is_form => {
+            return Err(Malformed::WrongContentType { expected: "application/json" });
+        }
+        (false, _) => json::peek(body)?,
+    };
+    if required && peek.model.is_none() { Err(Malformed::NoModel) } else { Ok(peek) }
+}
+
+/// The parameter `model` of a query, decoded.
+pub fn model_in_query(query: &str) -> Result<Option<String>, Malformed> {
+    let mut model = None;
+    for pair in query.split('&') {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        if percent_decoded(name).as_deref() != Some("model") {
+            continue;
+        }
+        let value = percent_decoded(value).ok_or(Malformed::WrongType { field: "model" })?;
+        if model.replace(value).is_some() {
+            return Err(Malformed::DuplicateField { field: "model" });
+        }
+    }
+    model.map_or(Ok(None), |model| checked_model(&model).map(Some))
+}
+
+/// A name that was given must be a name: an empty one is refused even where none is needed.
+fn checked_model(model: &str) -> Result<String, Malformed> {
+    match model.len() {
+        0 => Err(Malformed::NoModel),
+        1..=MODEL_BYTES_MAX => Ok(model.to_owned()),
+        _ => Err(Malformed::ModelTooLong),
+    }
+}
+
+fn check_encoding(content_encoding: Option<&str>) -> Result<(), Malformed> {
+    let encoding = content_encoding.unwrap_or_default().trim();
+    if encoding.is_empty() || encoding.eq_ignore_ascii_case("identity") {
+        return Ok(());
+    }
+    Err(Malformed::UnsupportedEncoding { encoding: encoding.chars().take(32).collect() })
+}
+
+fn is_multipart(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("multipart/form-data")
+}
+
+#[cfg(test)]
+mod tests;

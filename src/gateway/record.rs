@@ -1,0 +1,134 @@
+//! What is noted of one request, and the one line that is logged of it.
+//!
+//! The line is written when the answer has ended, however it ends: the record travels with the answer's body and
+//! speaks as it is dropped. Keys, bodies and query strings are never noted.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::{Method, StatusCode};
+
+use crate::credit::{AccountId, Credits, Id};
+use crate::metrics::{Metrics, Open};
+use crate::provider::Dialect;
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The answer was passed on whole.
+    Complete,
+    /// The gateway refused it.
+    Refused(&'static str),
+    /// The provider's answer broke off.
+    Broken,
+    /// The client left before the answer had ended.
+    ClientLeft,
+}
+
+impl Ending {
+    /// The ending's name in the log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::Refused(reason) => reason,
+            Self::Broken => "broken",
+            Self::ClientLeft => "client_left",
+        }
+    }
+}
+
+/// The notes on one request.
+pub struct Record {
+    /// The request's id, which is that of its hold.
+    pub id: Id,
+    pub method: Method,
+    /// The canonical path, where there is one.
+    pub path: String,
+    /// The language in which the caller is answered.
+    pub dialect: Dialect,
+    /// How long the provider may pause.
+    pub pause: Duration,
+    /// The route's pattern, class and operation.
+    pub route: &'static str,
+    pub class: &'static str,
+    pub operation: &'static str,
+    pub account: Option<AccountId>,
+    /// The key's public name.
+    pub key: Option<String>,
+    pub model: Option<String>,
+    pub status: Option<StatusCode>,
+    /// What was held, and what came of it.
+    pub held: Option<Credits>,
+    pub charged: Option<Credits>,
+    /// From sending the call to the head of the provider's answer.
+    pub upstream: Option<Duration>,
+    pub ending: Ending,
+    pub started: Instant,
+    metrics: Arc<Metrics>,
+    _in_flight: Open,
+}
+
+impl Record {
+    /// The notes on a request that has just arrived.
+    pub fn new(id: Id, method: Method, metrics: Arc<Metrics>) -> Self {
+        let in_flight = metrics.request_started();
+        Self {
+            id,
+            method,
+            path: String::new(),
+            dialect: Dialect::OpenAi,
+            pause: Duration::ZERO,
+            route: "unknown",
+            class: "unknown",
+            operation: "other",
+            account: None,
+            key: None,
+            model: None,
+            status: None,
+            held: None,
+            charged: None,
+            upstream: None,
+            // What is true if nobody ever says otherwise: the handler was dropped.
+            ending: Ending::ClientLeft,
+            started: Instant::now(),
+            metrics,
+            _in_flight: in_flight,
+        }
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let took = self.started.elapsed();
+        self.metrics.answered(self.class, self.operation, self.status);
+        self.metrics.ended(self.class, took);
+        // A hold whose call came to nothing was given back.
+        let charged = self.charged.or(self.held.map(|_| Credits::ZERO));
+        if let Some(charged) = charged {
+            self.metrics.charged(charged);
+        }
+        tracing::info!(
+            target: "creditgate::request",
+            request = %self.id,
+            account = self.account.as_ref().map(tracing::field::display),
+            key = self.key.as_deref(),
+            route = self.route,
+            class = self.class,
+            operation = self.operation,
+            model = self.model.as_deref(),
+            status = self.status.map(|status| status.as_u16()),
+            ending = self.ending.as_str(),
+            credits_held = self.held.as_ref().map(tracing::field::display),
+            credits_charged = charged.as_ref().map(tracing::field::display),
+            upstream_ms = self.upstream.map(millis),
+            duration_ms = millis(took),
+            "{} {}",
+            self.method,
+            self.path,
+        );
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,98 @@
+//! The file: its lock, its format, and how connections to it are set up.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::OpenError;
+
+/// The format that this version reads and writes, in `PRAGMA user_version`.
+const FORMAT: i64 = 1;
+/// Marks the file as ours, in `PRAGMA application_id`: "crgt".
+const APPLICATION: i64 = 0x6372_6774;
+/// WAL pages after which a commit also checkpoints, should the writer never be idle: 16 MiB.
+const CHECKPOINT_PAGES: u32 = 4096;
+
+/// Takes the lock file beside the ledger, for this process alone.
+pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
+    let io = |source| OpenError::Io { path: path.to_owned(), source };
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder).map_err(io)?;
+    }
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(with_suffix(path, "-lock"))
+        .map_err(io)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path.to_owned())),
+        Err(TryLockError::Error(source)) => Err(io(source)),
+    }
+}
+
+/// Opens or creates the file for writing.
+pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
+    if rusqlite::version_number() < 3_051_003 {
+        return Err(OpenError::Version(rusqlite::version().to_owned()));
+    }
+    let sqlite = |source| OpenError::Sqlite { path: path.to_owned(), source };
+    let mut db = connect(path).map_err(sqlite)?;
+    let found: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(sqlite)?;
+    match found {
+        FORMAT => {}
+        0 => create(&mut db).map_err(sqlite)?,
+        found => return Err(OpenError::Format { path: path.to_owned(), found, known: FORMAT }),
+    }
+    sync_folder(path).map_err(|source| OpenError::Io { path: path.to_owned(), source })?;
+    Ok(db)
+}
+
+/// Opens a connection that can write, to a file that is there.
+pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let db = Connection::open(path)?;
+    db.busy_timeout(Duration::from_secs(5))?;
+    db.pragma_update(None, "journal_mode", "wal")?;
+    // Commits are synced by the syncer, before anybody is told of them: see the header of `sqlite`.
+    db.pragma_update(None, "synchronous", "normal")?;
+    db.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    db.pragma_update(None, "mmap_size", 0)?;
+    db.set_prepared_statement_cache_capacity(64);
+    Ok(db)
+}
+
+/// Opens a connection that can only read.
+pub(super) fn open_read_only(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(path, flags)?;
+    db.busy_timeout(Duration::from_secs(5))?;
+    Ok(db)
+}
+
+/// The write-ahead log beside the file.
+pub(super) fn wal(path: &Path) -> PathBuf {
+    with_suffix(path, "-wal")
+}
+
+fn create(db: &mut Connection) -> rusqlite::Result<()> {
+    let step = db.transaction()?;
+    step.execute_batch(include_str!("schema.sql"))?;
+    step.pragma_update(None, "application_id", APPLICATION)?;
+    step.pragma_update(None, "user_version", FORMAT)?;
+    step.commit()
+}
+
+/// Makes the names of the file and its WAL durable.
+fn sync_folder(path: &Path) -> std::io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}

@@ -1,0 +1,147 @@
+//! Embeddings, moderations and images: answers of one piece.
+
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+
+use super::content::{Answer, CREATED, tokens};
+use super::request::Request;
+
+const DIMENSIONS: usize = 8;
+const DIMENSIONS_MAX: usize = 4096;
+
+/// A grey PNG of one pixel.
+const PIXEL: &str =
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg==";
+
+const CATEGORIES: [&str; 13] = [
+    "harassment",
+    "harassment/threatening",
+    "hate",
+    "hate/threatening",
+    "illicit",
+    "illicit/violent",
+    "self-harm",
+    "self-harm/instructions",
+    "self-harm/intent",
+    "sexual",
+    "sexual/minors",
+    "violence",
+    "violence/graphic",
+];
+
+/// One vector for each text: as numbers, or as the base64 that the official client asks for.
+pub(super) fn embeddings(request: &Request) -> Answer {
+    let input = &request.json["input"];
+    let inputs: Vec<&Value> = match input {
+        // A list of numbers is one text, given as tokens.
+        Value::Array(inputs) if !inputs.iter().all(Value::is_number) => inputs.iter().collect(),
+        one => vec![one],
+    };
+    let dimensions = request.json["dimensions"].as_u64().and_then(|given| given.try_into().ok());
+    let dimensions = dimensions.unwrap_or(DIMENSIONS).clamp(1, DIMENSIONS_MAX);
+    let base64_wanted = request.json["encoding_format"] == "base64";
+    let data: Vec<Value> = inputs
+        .iter()
+        .enumerate()
+        .map(|(index, input)| {
+            let vector = vector(input, dimensions);
+            let embedding = if base64_wanted {
+                let bytes: Vec<u8> =
+                    vector.iter().flat_map(|number| number.to_le_bytes()).collect();
+                json!(base64(&bytes))
+            } else {
+                json!(vector)
+            };
+            json!({ "object": "embedding", "index": index, "embedding": embedding })
+        })
+        .collect();
+    let input_tokens = tokens(request, "").input;
+    Answer::Json(json!({
+        "object": "list",
+        "data": data,
+        "model": request.model(),
+        "usage": { "prompt_tokens": input_tokens, "total_tokens": input_tokens },
+    }))
+}
+
+pub(super) fn moderations(request: &Request) -> Answer {
+    let all = |value: &Value| -> Map<String, Value> {
+        CATEGORIES.iter().map(|name| ((*name).to_owned(), value.clone())).collect()
+    };
+    let texts = request.json["input"].as_array().map_or(1, Vec::len);
+    let result = json!({
+        "flagged": false,
+        "categories": all(&json!(false)),
+        "category_scores": all(&json!(0)),
+        "category_applied_input_types": all(&json!(["text"])),
+    });
+    Answer::Json(json!({
+        "id": format!("modr-{}", request.id),
+        "model": request.model(),
+        "results": vec![result; texts],
+    }))
+}
+
+pub(super) fn image(request: &Request) -> Answer {
+    let tokens = tokens(request, PIXEL);
+    let images = request.json["n"].as_u64().unwrap_or(1).clamp(1, 10);
+    let data: Vec<Value> = (0..images).map(|_| json!({ "b64_json": PIXEL })).collect();
+    Answer::Json(json!({
+        "created": CREATED,
+        "data": data,
+        "usage": {
+            "input_tokens": tokens.input,
+            "input_tokens_details": { "text_tokens": tokens.input, "image_tokens": 0 },
+            "output_tokens": tokens.output,
+            "total_tokens": tokens.input.saturating_add(tokens.output),
+        },
+    }))
+}
+
+/// Numbers of a size between 0.5 and 1, set by the text.
+fn vector(input: &Value, dimensions: usize) -> Vec<f32> {
+    let text = input.to_string();
+    (0..dimensions)
+        .map(|at| {
+            let hash = Sha256::new().chain_update(at.to_le_bytes()).chain_update(&text).finalize();
+            let bits = hash.iter().take(4).fold(0_u32, |bits, byte| (bits << 8) | u32::from(*byte));
+            f32::from_bits((bits & 0x807f_ffff) | 0x3f00_0000)
+        })
+        .collect()
+}
+
+/// Base64 of RFC 4648, with padding.
+pub(super) fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for group in bytes.chunks(3) {
+        let bits = (0..3).fold(0_u32, |bits, at| {
+            (bits << 8) | u32::from(group.get(at).copied().unwrap_or_default())
+        });
+        for at in 0..4 {
+            let index = usize::try_from((bits >> (18 - 6 * at)) & 63).unwrap_or_default();
+            text.push(if at <= group.len() { char::from(ALPHABET[index]) } else { '=' });
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_follows_the_vectors_of_the_rfc() {
+        for (bytes, text) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("fooba", "Zm9vYmE="),
+            ("foobar", "Zm9vYmFy"),
+        ] {
+            assert_eq!(base64(bytes.as_bytes()), text);
+        }
+    }
+}

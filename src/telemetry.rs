@@ -1,0 +1,116 @@
+//! Sends the program's log to standard error.
+//!
+//! Knows how a line looks and which lines are shown, and nothing of what they say.
+
+use std::io::IsTerminal;
+
+use serde::Deserialize;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+
+/// How a line of the log looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// For people; in colours on a terminal.
+    Text,
+    /// One object for each line.
+    Json,
+}
+
+/// The least important lines that are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Something is broken.
+    Error,
+    /// Something may break.
+    Warn,
+    /// What the gateway does: one line for each request.
+    Info,
+    /// Why it does so.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// Why there is no log.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// `RUST_LOG` can't be read.
+    #[error(
+        "RUST_LOG is not a log filter: {0}; write for instance `info` or `warn,creditgate=debug`, or unset it"
+    )]
+    Filter(#[from] tracing_subscriber::filter::ParseError),
+    /// The process has a log already.
+    #[error("the log was started twice in one process: {0}")]
+    Started(#[from] TryInitError),
+}
+
+/// Starts the log of this process. `rust_log` is the variable `RUST_LOG`, which replaces `level` when it is set.
+pub fn start(format: Format, level: Level, rust_log: Option<&str>) -> Result<(), TelemetryError> {
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter(level, rust_log)?)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    match format {
+        Format::Text => log.finish().try_init()?,
+        Format::Json => log.json().flatten_event(true).finish().try_init()?,
+    }
+    Ok(())
+}
+
+fn filter(level: Level, rust_log: Option<&str>) -> Result<EnvFilter, TelemetryError> {
+    match rust_log.filter(|directives| !directives.is_empty()) {
+        Some(directives) => Ok(EnvFilter::builder().parse(directives)?),
+        // The libraries below narrate each connection at `debug`: only their warnings are the operator's business.
+        None => Ok(EnvFilter::builder().parse(format!("warn,creditgate={}", level.as_str()))?),
+    }
+}
+
+impl Format {
+    /// The name in the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        }
+    }
+}
+
+impl Level {
+    /// The name in the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_level_is_the_gateways_own() {
+        let filter = filter(Level::Debug, None).unwrap().to_string();
+        assert!(filter.contains("creditgate=debug") && filter.contains("warn"), "{filter}");
+    }
+
+    #[test]
+    fn rust_log_replaces_the_level() {
+        assert_eq!(filter(Level::Debug, Some("hyper=trace")).unwrap().to_string(), "hyper=trace");
+        let unset = filter(Level::Info, Some("")).unwrap().to_string();
+        assert!(unset.contains("creditgate=info"), "{unset}");
+    }
+
+    #[test]
+    fn a_filter_that_cannot_be_read_is_said_so() {
+        let error = filter(Level::Info, Some("creditgate=loud")).unwrap_err().to_string();
+        assert!(error.starts_with("RUST_LOG is not a log filter"), "{error}");
+    }
+}

@@ -1,0 +1,101 @@
+//! The embedded engine beside the core: the same random histories must give the same replies and the same books, also
+//! when the file is closed and opened in the middle of them.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use creditgate::credit::{Account, AccountId, Id, Refusal, Source, SourceId, Timestamp, apply};
+use creditgate::ledger::sqlite::Store;
+use creditgate::ledger::{Clock, Ledger};
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+
+use super::history::{self, History, Resolver};
+
+/// Histories of 40 to 200 steps.
+const HISTORIES: u64 = 24;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn core_and_embedded_engine_keep_the_same_books() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut steps = 0;
+    for seed in 0..HISTORIES {
+        let rng = TestRng::from_seed(
+            RngAlgorithm::default(),
+            &[[seed; 4].map(u64::to_le_bytes).concat()].concat(),
+        );
+        let mut runner = TestRunner::new_with_rng(Config::default(), rng);
+        let history = history::small().new_tree(&mut runner).unwrap().current();
+        let path = folder.path().join(format!("{seed}.db"));
+        steps += replay(&path, &history, seed).await;
+    }
+    assert!(steps > 1000, "only {steps} steps");
+}
+
+/// Runs one history; returns the steps that both were asked.
+async fn replay(path: &std::path::Path, history: &History, seed: u64) -> usize {
+    let account: AccountId = "acc".parse().unwrap();
+    let now = Arc::new(AtomicI64::new(0));
+    let open = || {
+        let now = Arc::clone(&now);
+        let clock: Clock = Arc::new(move || Timestamp::from_millis(now.load(Ordering::SeqCst)));
+        Ledger::Sqlite(Arc::new(Store::open(path, clock).unwrap()))
+    };
+    let mut ledger = open();
+    let (mut books, mut sources) = (Account::default(), HashMap::<SourceId, Source>::new());
+    let (mut made, mut asked) = (HashMap::<Id, Id>::new(), HashSet::new());
+    let (mut resolver, mut steps) = (Resolver::default(), 0);
+    for (place, step) in history.steps.iter().enumerate() {
+        let call = resolver.resolve(step, &books);
+        now.store(call.now.millis(), Ordering::SeqCst);
+        // The engine wants ids that tell when they were made; a second use of one would be answered from memory.
+        let at = call.now.max(books.clock).millis();
+        let id = *made.entry(call.id).or_insert_with(|| {
+            Id::from_u128(u128::try_from(at).unwrap() << 80 | call.id.as_u128() & 0xffff_ffff)
+        });
+        if !asked.insert((id, call.operation.step())) {
+            continue;
+        }
+        let source = call.operation.source().and_then(|name| sources.get(name));
+        let expected = apply(&books, source, id, &call.operation, call.now).unwrap();
+        let reply = ledger.apply(&account, id, call.operation.clone()).await.unwrap();
+        if reply.outcome == Err(Refusal::TooOld) {
+            asked.remove(&(id, call.operation.step()));
+            continue;
+        }
+        steps += 1;
+        assert_eq!(reply, expected.reply, "seed {seed}, step {place}: {:?}", call.operation);
+        remember(&mut sources, call.operation.source(), &expected);
+        books = expected.account;
+        if place % 17 == 16 {
+            ledger.close().await;
+            drop(ledger);
+            ledger = open();
+        }
+    }
+    let report = ledger.audit().await.unwrap();
+    assert!(report.is_clean(), "seed {seed}: {:?}", report.broken);
+    let entries = ledger.entries(&account, 0, u32::MAX).await.unwrap();
+    assert_eq!(entries.len() as u64, books.seq, "seed {seed}");
+    ledger.close().await;
+    steps
+}
+
+fn remember(
+    sources: &mut HashMap<SourceId, Source>,
+    own: Option<&SourceId>,
+    applied: &creditgate::credit::Applied,
+) {
+    use creditgate::credit::Fact;
+    for entry in &applied.entries {
+        if let Fact::LotExpired { lot, amount } = entry.fact {
+            for source in sources.values_mut().filter(|source| source.lot == lot) {
+                source.expired = source.expired.saturating_add(amount);
+            }
+        }
+    }
+    if let (Some(own), Some(source)) = (own, &applied.source) {
+        sources.insert(own.clone(), source.clone());
+    }
+}
