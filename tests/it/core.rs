@@ -55,8 +55,9 @@ fn run(
     histories: &impl Strategy<Value = History>,
     reached: &RefCell<Reached>,
 ) {
-    let config =
-        Config { cases, failure_persistence: None, max_shrink_iters: 20_000, ..Config::default() };
+    let standard = Config::default();
+    let max_shrink_iters = standard.max_shrink_iters.min(20_000);
+    let config = Config { cases, failure_persistence: None, max_shrink_iters, ..standard };
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed.to_le_bytes(); 4].concat());
     let mut runner = TestRunner::new_with_rng(config, rng);
     let result = runner.run(histories, |history| {
