@@ -11,11 +11,12 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use ::redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use ::redis::{Client, Cmd, FromRedisValue, RedisError};
+use ::redis::aio::ConnectionManager;
+use ::redis::{Cmd, FromRedisValue, RedisError};
 
 mod directory;
 mod keys;
+mod link;
 mod queries;
 mod scripts;
 mod server;
@@ -24,6 +25,7 @@ mod text;
 use super::fingerprint::fingerprint;
 use super::{Clock, LedgerError};
 use crate::credit::{Account, AccountId, Id, Operation, Period, Reply, Timestamp, read};
+use link::Link;
 use scripts::Scripts;
 pub use server::Unfit;
 use text::Unreadable;
@@ -78,7 +80,7 @@ pub enum OpenError {
 
 /// A ledger on a Redis server.
 pub struct Store {
-    connection: ConnectionManager,
+    link: Link,
     scripts: Scripts,
     clock: Clock,
     time: Time,
@@ -88,17 +90,11 @@ pub struct Store {
 impl Store {
     /// Connects to the server at `url` and checks that it is fit to keep credits.
     pub async fn open(url: &str, clock: Clock, settings: Settings) -> Result<Self, OpenError> {
-        let client = Client::open(url).map_err(OpenError::Address)?;
-        // The next call tries to connect again: callers are told at once, not after a series of attempts.
-        let config = ConnectionManagerConfig::new()
-            .set_number_of_retries(0)
-            .set_connection_timeout(Some(settings.connection_timeout))
-            .set_response_timeout(Some(settings.response_timeout));
-        let connection = ConnectionManager::new_with_config(client, config);
-        let connection = connection.await.map_err(OpenError::Unreachable)?;
-        server::check(&connection).await?;
+        let client = link::client(url).map_err(OpenError::Address)?;
+        let link = Link::open(client, &settings).await.map_err(OpenError::Unreachable)?;
+        server::check(&link).await?;
         Ok(Self {
-            connection,
+            link,
             scripts: Scripts::new(&settings.books),
             clock,
             time: settings.time,
@@ -114,10 +110,9 @@ impl Store {
     ) -> Result<Reply, LedgerError> {
         let fingerprint = hexadecimal(fingerprint(account, &operation));
         let answer = self
-            .step(account, || {
+            .step(account, |connection| {
                 let now = self.now_for_scripts();
-                let (connection, step) = (&self.connection, (account, id));
-                self.scripts.apply(connection, step, &operation, &fingerprint, now)
+                self.scripts.apply(connection, (account, id), &operation, &fingerprint, now)
             })
             .await?;
         let [outcome, funds] = answer.as_slice() else {
@@ -128,20 +123,16 @@ impl Store {
         Ok(Reply { outcome, funds })
     }
 
-    /// Runs a script; once more if the connection broke on the way, which a step's id makes harmless.
+    /// Runs a script. Its id makes it harmless to run twice.
     async fn step<F>(
         &self,
         account: &AccountId,
-        script: impl Fn() -> F,
+        script: impl Fn(ConnectionManager) -> F,
     ) -> Result<Vec<String>, LedgerError>
     where
         F: Future<Output = Result<Vec<String>, RedisError>>,
     {
-        let mut answer = script().await;
-        if answer.as_ref().is_err_and(RedisError::is_connection_dropped) {
-            answer = script().await;
-        }
-        let answer = self.noted(answer)?;
+        let answer = self.noted(self.link.ask(script).await)?;
         match answer.as_slice() {
             [word, reason] if word == "broken" => {
                 tracing::error!(%account, %reason, "an account is frozen");
@@ -174,12 +165,9 @@ impl Store {
 
     /// One command that changes nothing, or that may be repeated.
     async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, LedgerError> {
-        let mut connection = self.connection.clone();
-        let mut answer = command.query_async(&mut connection).await;
-        if answer.as_ref().is_err_and(RedisError::is_connection_dropped) {
-            answer = command.query_async(&mut connection).await;
-        }
-        self.noted(answer)
+        let ask =
+            async |mut connection: ConnectionManager| command.query_async(&mut connection).await;
+        self.noted(self.link.ask(ask).await)
     }
 
     /// Notes whether the server answers.

@@ -4,6 +4,7 @@
 mod directory;
 mod mutants;
 mod promises;
+mod proxy;
 mod server;
 
 use std::borrow::Cow;

@@ -104,10 +104,9 @@ impl Store {
         key: Option<KeyHash>,
     ) -> Result<Changed, LedgerError> {
         let fingerprint = hexadecimal(fingerprint(account, &words));
-        let script = || {
+        let script = |connection| {
             let now = self.now_for_scripts();
-            let (connection, step) = (&self.connection, (account, id));
-            self.scripts.change(connection, step, &words, &fingerprint, now)
+            self.scripts.change(connection, (account, id), &words, &fingerprint, now)
         };
         let answer = self.step(account, script).await?;
         changed(account, &answer, key).map_err(|error| unreadable(&error))

@@ -34,7 +34,7 @@ impl Scripts {
     /// One operation. Whether `now` is nothing decides whose clock counts.
     pub(super) async fn apply(
         &self,
-        connection: &ConnectionManager,
+        mut connection: ConnectionManager,
         (account, id): (&AccountId, Id),
         operation: &Operation,
         fingerprint: &str,
@@ -52,13 +52,13 @@ impl Scripts {
         for argument in arguments(operation) {
             call.arg(argument);
         }
-        call.invoke_async(&mut connection.clone()).await
+        call.invoke_async(&mut connection).await
     }
 
     /// One change of the directory; `change` is its name and its arguments.
     pub(super) async fn change(
         &self,
-        connection: &ConnectionManager,
+        mut connection: ConnectionManager,
         (account, id): (&AccountId, Id),
         change: &[String],
         fingerprint: &str,
@@ -73,7 +73,7 @@ impl Scripts {
             call.arg(argument);
         }
         call.arg(fingerprint).arg(change);
-        call.invoke_async(&mut connection.clone()).await
+        call.invoke_async(&mut connection).await
     }
 }
 

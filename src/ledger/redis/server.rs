@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use ::redis::aio::ConnectionManager;
 
 use super::OpenError;
+use super::link::Link;
 
 /// The oldest version with `#!lua` scripts, which are refused before they start when the memory is full.
 const OLDEST: u32 = 7;
@@ -29,9 +30,11 @@ pub enum Unfit {
 }
 
 /// Refuses a server that would lose credits, and warns of one that would lose them in a crash.
-pub(super) async fn check(connection: &ConnectionManager) -> Result<(), OpenError> {
-    let info = ::redis::cmd("INFO").query_async(&mut connection.clone()).await;
-    let info: String = info.map_err(OpenError::Unreachable)?;
+pub(super) async fn check(link: &Link) -> Result<(), OpenError> {
+    let ask = async |mut connection: ConnectionManager| {
+        ::redis::cmd("INFO").query_async::<String>(&mut connection).await
+    };
+    let info = link.ask(ask).await.map_err(OpenError::Unreachable)?;
     let facts = facts(&info);
     fit(&facts)?;
     if facts.get("aof_enabled") != Some(&"1") {

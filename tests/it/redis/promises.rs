@@ -47,7 +47,7 @@ fn grant(source: &str, kind: LotKind, credits: u32) -> Operation {
 }
 
 /// An account with an open gate and this many credits.
-async fn funded(ledger: &Ledger, name: &str, credits: u32) -> AccountId {
+pub(super) async fn funded(ledger: &Ledger, name: &str, credits: u32) -> AccountId {
     let account: AccountId = name.parse().unwrap();
     let gate = Operation::Gate { until: Timestamp::MAX, version: 1 };
     ledger.apply(&account, new_id(), gate).await.unwrap();
