@@ -33,9 +33,10 @@ pub fn serve(config: Option<&Path>) -> anyhow::Result<()> {
     let config = Config::load(config, &environment)?;
     telemetry::start(config.log.format, config.log.level, environment("RUST_LOG").as_deref())?;
     runtime()?.block_on(async {
+        let told_to_stop = stop_signal()?;
         let app = App::start(config, &environment).await?;
         tracing::info!(gateway = %app.gateway, admin = %app.admin, "ready");
-        stop_signal().await?;
+        told_to_stop.await;
         tracing::info!("stopping: requests in flight get time to end");
         app.stop().await;
         tracing::info!("stopped");
@@ -51,11 +52,12 @@ pub fn check(config: Option<&Path>) -> anyhow::Result<String> {
 /// `creditgate sim`: the simulated provider alone, until it is told to stop.
 pub fn sim(listen: SocketAddr) -> anyhow::Result<()> {
     runtime()?.block_on(async {
+        let told_to_stop = stop_signal()?;
         let listener = bind(listen, "--listen").await?;
         eprintln!("simulated provider on http://{}/v1", listener.local_addr()?);
         let stop = CancellationToken::new();
         let serving = tokio::spawn(sim::serve(listener, stop.clone()));
-        stop_signal().await?;
+        told_to_stop.await;
         stop.cancel();
         serving.await?;
         Ok(())
@@ -203,15 +205,18 @@ async fn bind(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListener>
     })
 }
 
-/// Returns at Ctrl-C or SIGTERM.
-async fn stop_signal() -> anyhow::Result<()> {
+/// Listens for Ctrl-C and SIGTERM from now on; the future ends at the first. Called before anything is started, so that
+/// whoever has read that it is ready can stop it in good order.
+fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
+    let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        pressed = tokio::signal::ctrl_c() => pressed?,
-        _ = terminate.recv() => {}
-    }
-    Ok(())
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {

@@ -5,6 +5,7 @@
 
 mod account;
 mod amount;
+mod apply;
 mod entry;
 mod id;
 mod lot;
@@ -15,10 +16,11 @@ mod time;
 
 pub use account::{Account, Broken, ExpiredHold, Funds, HOLDS_MAX, Hold, REMEMBERED_MILLIS};
 pub use amount::{AmountError, Credits};
+pub use apply::{Applied, apply, read};
 pub use entry::{Book, Entry, Fact};
 pub use id::{AccountId, BadAccountId, BadId, BadSourceId, Id, SourceId};
 pub use lot::{Lot, LotKind, Part, Source};
-pub use operation::{Applied, Done, Operation, Refusal, Reply, apply, read};
+pub use operation::{Done, Operation, Refusal, Reply};
 pub use period::{Period, purchase_end};
 pub use price::{ModelGlob, Price, PriceList, PriceSource, Quote, Rule};
 pub use time::Timestamp;

@@ -14,7 +14,7 @@ use quick_cache::sync::Cache;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::credit::{AccountId, Timestamp};
+use crate::credit::{AccountId, Credits, Period, Timestamp};
 use crate::ledger::{Ledger, LedgerError};
 use crate::metrics::{CacheLookup, Metrics};
 
@@ -36,6 +36,13 @@ pub struct Record {
     pub zone: Tz,
     /// When the account was created.
     pub created: Timestamp,
+}
+
+impl Record {
+    /// The plan's month at `now`, for a plan of `allowance` credits a month.
+    pub fn period(&self, allowance: Credits, now: Timestamp) -> Option<Period> {
+        Period::containing(self.anchor, self.zone, allowance, now)
+    }
 }
 
 /// Whom a key speaks for.

@@ -30,19 +30,20 @@ pub use stack::stack;
 pub use upstream::{Upstream, UpstreamSetupError};
 
 use auth::Caller;
-use body::{Budget, Outgoing, Paced};
+use body::{Budget, Outgoing, Paced, Unread};
 use headers::Told;
 use limits::Limits;
 use meter::Metered;
 use record::{Ending, Record};
 use rejection::Rejection;
 
-use crate::config::{Administration, Config, Name, Plan, SessionGrants, UnknownRoutes};
-use crate::credit::{Credits, Funds, Id, Operation, Period, Price, Refusal, Timestamp};
+use crate::config::{Config, Name, Plan};
+use crate::credit::{Credits, Funds, Id, Operation, Refusal};
 use crate::directory::Directory;
 use crate::ledger::{Call, Charge, Clock, Ledger, LedgerError, Settler};
 use crate::metrics::{HoldOutcome, LedgerResult, Metrics};
-use crate::provider::{Class, Dialect, Evidence, ModelAt, Path, Route, credentials};
+use crate::policy::{self, Place, Terms};
+use crate::provider::{Class, Dialect, Evidence, ModelAt, credentials};
 
 /// How long the ledger may take for a hold. The guard gives back what may have been reserved in spite of it.
 const HOLD_LIMIT: Duration = Duration::from_secs(5);
@@ -65,21 +66,10 @@ pub struct Gateway {
     bodies: Budget,
 }
 
-/// Where a request goes: the provider, and the path as it is classified and sent.
+/// Where a request goes.
 struct Target<'a> {
-    provider: &'a Name,
+    place: Place<'a>,
     upstream: &'a Upstream,
-    path: Path,
-    route: Route,
-}
-
-/// What a request costs, before its body is read.
-enum Terms {
-    Free,
-    /// By the price list.
-    Priced,
-    /// This much.
-    Fixed(Credits),
 }
 
 /// What came back.
@@ -128,15 +118,18 @@ impl Gateway {
         record: &mut Record,
     ) -> Result<Outcome, Rejection> {
         let (head, body) = request.into_parts();
+        let mut body = Unread::new(body);
         let target = self.target(&head, record)?;
         let caller = self.identify(&head, record).await?;
         let plan = self.plan(&caller)?;
         self.limits.admit(&caller, &plan.pace)?;
-        if balance::is_asked(&head.method, &target.path) {
+        if target.place.asks_balance(&head.method) {
+            (record.route, record.class, record.operation) = ("/credits", "free", "balance");
             return self.balance(&caller, plan).await.map(Outcome::Own);
         }
         let terms = self.terms(&head.method, &target)?;
         if matches!(terms, Terms::Free) {
+            let body = body.take().ok_or(Rejection::Internal)?;
             let body = Outgoing::Through(Paced::new(body, self.config.limits.body_idle_timeout));
             let response = self.send(&target, head, body, false, record).await?;
             return Ok(Outcome::Passed(response, None));
@@ -146,8 +139,8 @@ impl Gateway {
         let pause = limits.body_idle_timeout;
         let (bytes, budgeted) =
             body::read_whole(body, limits.metered_body, pause, &self.bodies).await?;
-        let model = peeked_model(&head, target.route.model, &bytes)?;
-        let price = self.quote(&terms, &target, model.as_deref())?;
+        let model = peeked_model(&head, target.place.route.model, &bytes)?;
+        let price = self.quote(terms, &target, model.as_deref())?;
         record.model = model;
         let running = self.limits.run(&caller, &plan.pace)?;
         let (call, funds) = self.hold(&head, caller, price, record).await?;
@@ -179,30 +172,16 @@ impl Gateway {
         head: &request::Parts,
         record: &mut Record,
     ) -> Result<Target<'a>, Rejection> {
-        let (provider, upstream, raw) = self.mount(head.uri.path());
-        let path = Path::normalise(&head.method, raw)?;
-        path.as_str().clone_into(&mut record.path);
         let upgrade = has_token(&head.headers, &UPGRADE, "websocket");
-        let route = upstream.dialect.route(&head.method, upgrade, &path);
-        record.route = route.pattern;
+        let place = policy::place(&self.config, &head.method, upgrade, head.uri.path())?;
+        place.path.as_str().clone_into(&mut record.path);
+        let upstream = &self.upstreams[place.provider];
+        record.route = place.route.pattern;
         record.dialect = upstream.dialect;
         record.pause = upstream.timeouts.idle;
-        record.class = route.class.as_str();
-        record.operation = route.operation.as_str();
-        Ok(Target { provider, upstream, path, route })
-    }
-
-    /// A path may start with a provider's name; without one it goes to the default provider.
-    fn mount<'a, 'p>(&'a self, path: &'p str) -> (&'a Name, &'a Upstream, &'p str) {
-        let (first, rest) =
-            path.strip_prefix('/').and_then(|path| path.split_once('/')).unwrap_or_default();
-        let named = self.upstreams.iter().find(|(name, _)| name.as_str() == first);
-        if let Some((name, upstream)) = named {
-            (name, upstream, &path[path.len() - rest.len() - 1..])
-        } else {
-            let name = &self.config.default_provider;
-            (name, &self.upstreams[name], path)
-        }
+        record.class = place.route.class.as_str();
+        record.operation = place.route.operation.as_str();
+        Ok(Target { place, upstream })
     }
 
     async fn identify(
@@ -229,53 +208,23 @@ impl Gateway {
         )
     }
 
-    /// What the class of a route means here (semantics.md section 2).
+    /// What the class of the route means here.
     fn terms(&self, method: &Method, target: &Target<'_>) -> Result<Terms, Rejection> {
-        let refusal = &self.config.refusal;
-        match target.route.class {
-            Class::Free => Ok(Terms::Free),
-            Class::Metered => Ok(Terms::Priced),
-            Class::Realtime => Err(Rejection::WebSocket),
-            Class::SessionGrant => match refusal.session_grants {
-                SessionGrants::Refuse => Err(Rejection::SessionGrant),
-                SessionGrants::Price(price) => Ok(Terms::Fixed(price)),
-            },
-            Class::Administration => match refusal.administration {
-                Administration::Refuse => Err(Rejection::Administration),
-                Administration::Free => Ok(Terms::Free),
-            },
-            Class::Unknown => {
-                self.metrics.unknown_route(method, target.path.as_str());
-                match method.as_str() {
-                    "GET" | "HEAD" | "DELETE" | "OPTIONS" => Ok(Terms::Free),
-                    "POST" | "PUT" | "PATCH" => match refusal.unknown_routes {
-                        UnknownRoutes::Meter => Ok(Terms::Priced),
-                        UnknownRoutes::Free => Ok(Terms::Free),
-                        UnknownRoutes::Refuse => Err(Rejection::UnknownRoute),
-                    },
-                    _ => Err(Rejection::Method),
-                }
-            }
+        if target.place.route.class == Class::Unknown {
+            self.metrics.unknown_route(method, target.place.path.as_str());
         }
+        Ok(target.place.terms(method, &self.config.refusal)?)
     }
 
     fn quote(
         &self,
-        terms: &Terms,
+        terms: Terms,
         target: &Target<'_>,
         model: Option<&str>,
     ) -> Result<Credits, Rejection> {
-        let (provider, operation) = (target.provider.as_str(), target.route.operation.as_str());
-        match terms {
-            Terms::Free => Ok(Credits::ZERO),
-            Terms::Fixed(price) => Ok(*price),
-            Terms::Priced => match self.config.prices.quote(provider, operation, model) {
-                Some(quote) => match quote.price {
-                    Price::PerCall(price) => Ok(price),
-                },
-                None => Err(Rejection::NoPrice { model: model.unwrap_or(operation).to_owned() }),
-            },
-        }
+        let quoted = target.place.quote(terms, &self.config.prices, model);
+        let unpriced = || model.unwrap_or(target.place.route.operation.as_str()).to_owned();
+        quoted.map(|quoted| quoted.price).ok_or_else(|| Rejection::NoPrice { model: unpriced() })
     }
 
     /// Reserves `price`, or says why not. A caller whose record has changed since it was read is identified anew.
@@ -294,7 +243,7 @@ impl Gateway {
                 amount: price,
                 ttl_millis: u64::try_from(self.settler.ttl().as_millis()).unwrap_or(u64::MAX),
                 version: caller.version(),
-                period: period(&caller.record, plan, (self.clock)()),
+                period: caller.record.period(plan.monthly_credits, (self.clock)()),
             };
             let refusal = match self.ask(&caller, record.id, operation).await? {
                 (Ok(()), funds) => {
@@ -348,8 +297,14 @@ impl Gateway {
         let query = head.uri.query().map(credentials::query_without_key);
         let upstream = target.upstream;
         let (method, headers) = (head.method, head.headers);
-        let request =
-            upstream.request(method, &target.path, query.as_deref(), headers, body, plain_answer);
+        let request = upstream.request(
+            method,
+            &target.place.path,
+            query.as_deref(),
+            headers,
+            body,
+            plain_answer,
+        );
         let request = request.map_err(|error| {
             tracing::error!(%error, "a request could not be made");
             Rejection::Internal
@@ -365,7 +320,8 @@ impl Gateway {
             }
             Err(error) => {
                 self.metrics.upstream_failed(error.kind());
-                tracing::warn!(provider = target.provider.as_str(), %error, "a provider gave no answer");
+                let (provider, error_text) = (target.place.provider.as_str(), error.in_full());
+                tracing::warn!(provider, error = error_text, "a provider gave no answer");
                 Err(Rejection::of_upstream(&error))
             }
         }
@@ -395,11 +351,6 @@ impl Gateway {
         let (top_up, id) = (&self.config.refusal.top_up_url, record.id.to_string());
         rejection.response(record.dialect, top_up, &id).map(Answer::own)
     }
-}
-
-/// The plan's month of an account at `now`.
-fn period(record: &crate::directory::Record, plan: &Plan, now: Timestamp) -> Option<Period> {
-    Period::containing(record.anchor, record.zone, plan.monthly_credits, now)
 }
 
 fn peeked_model(

@@ -14,7 +14,8 @@ pub mod sqlite;
 pub use settler::{Call, Charge, Settler, Slot};
 
 use crate::credit::{
-    Account, AccountId, Credits, Entry, Id, Operation, Period, Refusal, Reply, Timestamp,
+    Account, AccountId, Credits, Entry, Id, Operation, Period, Refusal, Reply, Source, SourceId,
+    Timestamp,
 };
 use crate::directory::{Key, KeyHash, KnownKey, Record};
 
@@ -158,6 +159,18 @@ impl Ledger {
         match self {
             Self::Sqlite(store) => store.explain(id).await,
             Self::Redis(store) => store.explain(id).await,
+        }
+    }
+
+    /// What is remembered of `source`, if it ever granted anything to `account`.
+    pub async fn source(
+        &self,
+        account: &AccountId,
+        source: &SourceId,
+    ) -> Result<Option<Source>, LedgerError> {
+        match self {
+            Self::Sqlite(store) => store.source(account, source).await,
+            Self::Redis(store) => store.source(account, source).await,
         }
     }
 

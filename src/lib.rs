@@ -4,6 +4,8 @@
 
 pub mod gateway;
 
+pub mod policy;
+
 pub mod provider;
 
 pub mod credit;

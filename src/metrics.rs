@@ -96,9 +96,16 @@ vocabulary! {
 }
 
 impl Metrics {
-    /// A request was answered; `class` and `operation` are the names of the route's class and of its work.
-    pub fn answered(&self, class: &'static str, operation: &'static str, status: StatusCode) {
-        let labels = RequestLabels { class, operation, status: StatusClass::of(status) };
+    /// A request was answered, or its client left before that; `class` and `operation` are the names of the route's
+    /// class and of its work.
+    pub fn answered(
+        &self,
+        class: &'static str,
+        operation: &'static str,
+        status: Option<StatusCode>,
+    ) {
+        let status = status.map_or(StatusClass::None, StatusClass::of);
+        let labels = RequestLabels { class, operation, status };
         self.requests.get_or_create(&labels).inc();
     }
 

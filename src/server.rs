@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::Service;
+use tower::{Service, ServiceExt};
 
 /// The longest pause between two failed accepts (the usual cause is a full table of file descriptors).
 const ACCEPT_BACKOFF_MAX: Duration = Duration::from_secs(1);
@@ -76,14 +76,25 @@ pub async fn serve<S, B, G>(
         backoff = Duration::from_millis(5);
         // Small frames of a stream must not wait for an acknowledgement (Nagle).
         let _ = stream.set_nodelay(true);
-        let service = TowerToHyperService::new(service.clone());
+        let begun = CancellationToken::new();
+        let first = begun.clone();
+        let service = service.clone().map_request(move |request: Request<Incoming>| {
+            first.cancel();
+            request
+        });
+        let service = TowerToHyperService::new(service);
         let http = Arc::clone(&http);
         let (watcher, cut, guard) = (open.watcher(), cut.clone(), connected());
         tasks.spawn(async move {
             let connection = http.serve_connection_with_upgrades(TokioIo::new(stream), service);
-            let ended = cut.run_until_cancelled(watcher.watch(connection.into_owned())).await;
-            if let Some(Err(error)) = ended {
-                tracing::debug!(%error, "connection ended early");
+            let connection = watcher.watch(connection.into_owned());
+            tokio::select! {
+                ended = cut.run_until_cancelled(connection) => if let Some(Err(error)) = ended {
+                    tracing::debug!(%error, "connection ended early");
+                },
+                () = late(limits.head_timeout, begun) => {
+                    tracing::debug!("a connection without a request was closed");
+                }
             }
             drop((permit, guard));
         });
@@ -96,6 +107,14 @@ pub async fn serve<S, B, G>(
     cut.cancel();
     tasks.close();
     tasks.wait().await;
+}
+
+/// Returns when `limit` has passed before `begun`. hyper's own limit on a head starts only when the first bytes have
+/// shown which version of HTTP they are, so that it never ends a connection on which nothing comes.
+async fn late(limit: Duration, begun: CancellationToken) {
+    if tokio::time::timeout(limit, begun.cancelled()).await.is_ok() {
+        std::future::pending::<()>().await;
+    }
 }
 
 async fn accept(

@@ -53,6 +53,7 @@ pub fn demo(options: &DemoOptions) -> anyhow::Result<()> {
 }
 
 async fn run(options: &DemoOptions) -> anyhow::Result<()> {
+    let told_to_stop = stop_signal()?;
     // Removed as it is dropped, unless the operator named a place to keep.
     let temporary = tempfile::Builder::new().prefix("creditgate-demo-").tempdir()?;
     let folder = options.data.as_deref().unwrap_or(temporary.path());
@@ -71,7 +72,7 @@ async fn run(options: &DemoOptions) -> anyhow::Result<()> {
     let ready = Ready { gateway: app.gateway, admin: app.admin, provider, token, keys, kept };
     ready.print(options.json)?;
 
-    stop_signal().await?;
+    told_to_stop.await;
     if !options.json {
         eprintln!("stopping");
     }

@@ -32,7 +32,7 @@ pub struct Account {
     pub lots_opened: u32,
     /// The lots with something left, and the plan lot of the current period; in burn order.
     pub lots: Vec<Lot>,
-    /// The open holds, oldest first.
+    /// The open holds, by id.
     pub holds: Vec<Hold>,
     /// Holds that expired and may still be settled.
     pub expired: Vec<ExpiredHold>,
@@ -173,7 +173,8 @@ impl Account {
                     done: Credits::ZERO,
                     parts: parts.clone(),
                 };
-                self.holds.push(hold);
+                let place = self.holds.partition_point(|open| open.id < hold.id);
+                self.holds.insert(place, hold);
             }
             Fact::Extend { hold, added, deadline, done } => {
                 self.reserve(added)?;

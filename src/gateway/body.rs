@@ -17,6 +17,10 @@ use super::rejection::Rejection;
 /// Bytes for which one permit of the budget stands.
 const PERMIT_BYTES: usize = 1024;
 
+/// What is read of a refused body, and for how long, so that its sender hears the refusal.
+const FORGET_BYTES: usize = 16 << 20;
+const FORGET_TIME: Duration = Duration::from_secs(5);
+
 /// A request body on its way to the provider.
 pub enum Outgoing {
     /// Read whole before; gives its share of the budget back when it is dropped.
@@ -49,13 +53,49 @@ impl Budget {
     }
 }
 
+/// A request body that nobody has read yet. Dropped unread, as it is when the request is refused, what is on its way is
+/// read and forgotten, within limits: closing a connection on unread bytes resets it, and a client that is still sending
+/// would then lose the answer, take it for a broken connection, and send everything again.
+pub struct Unread(Option<Incoming>);
+
+impl Unread {
+    /// `body`, to be read or refused.
+    pub fn new(body: Incoming) -> Self {
+        Self(Some(body))
+    }
+
+    /// The body, for a reader who takes it as it comes; nothing if it is taken already.
+    pub fn take(&mut self) -> Option<Incoming> {
+        self.0.take()
+    }
+}
+
+impl Drop for Unread {
+    fn drop(&mut self) {
+        let left = self.0.take().filter(|body| !body.is_end_stream());
+        if let (Some(body), Ok(runtime)) = (left, tokio::runtime::Handle::try_current()) {
+            runtime.spawn(timeout(FORGET_TIME, forget(body)));
+        }
+    }
+}
+
+async fn forget(mut body: Incoming) {
+    let mut read = 0;
+    while let Some(Ok(frame)) = body.frame().await
+        && read < FORGET_BYTES
+    {
+        read += frame.data_ref().map_or(0, Bytes::len);
+    }
+}
+
 /// Reads a whole body of at most `limit` bytes, which must not pause for longer than `pause`.
 pub async fn read_whole(
-    mut body: Incoming,
+    mut body: Unread,
     limit: usize,
     pause: Duration,
     budget: &Budget,
 ) -> Result<(Bytes, Option<Budgeted>), Rejection> {
+    let Some(body) = &mut body.0 else { return Err(Rejection::Internal) };
     let expected = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if expected > limit {
         return Err(Rejection::BodyTooLarge { limit });

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::limits::Running;
@@ -49,6 +50,8 @@ pub struct Passed {
     metered: Option<Metered>,
     record: Option<Record>,
     _stream: Option<Open>,
+    /// Its place among the requests in flight.
+    place: Option<OwnedSemaphorePermit>,
 }
 
 /// What a metered call's body carries along.
@@ -118,11 +121,21 @@ impl Answer {
         stream: Option<Open>,
     ) -> Self {
         let (pause, record) = (record.pause, Some(record));
-        let mut passed = Passed { body, pause, waiting: None, metered, record, _stream: stream };
+        let (waiting, place) = (None, None);
+        let mut passed = Passed { body, pause, waiting, metered, record, _stream: stream, place };
         if passed.body.is_end_stream() {
             passed.end(End::Complete);
         }
         Self::Passed(Box::new(passed))
+    }
+
+    /// The same, in its place among the requests in flight until it has ended. The gateway's own words have ended as
+    /// good as at once.
+    pub fn in_place(mut self, place: OwnedSemaphorePermit) -> Self {
+        if let Self::Passed(passed) = &mut self {
+            passed.place = Some(place);
+        }
+        self
     }
 }
 
@@ -130,6 +143,7 @@ impl Passed {
     /// Ends the body, once.
     fn end(&mut self, end: End) {
         let charge = self.metered.take().map(|metered| metered.end(end));
+        self.place = None;
         let Some(mut record) = self.record.take() else { return };
         record.ending = match end {
             End::Complete => Ending::Complete,

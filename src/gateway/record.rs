@@ -100,11 +100,11 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         let took = self.started.elapsed();
-        if let Some(status) = self.status {
-            self.metrics.answered(self.class, self.operation, status);
-        }
+        self.metrics.answered(self.class, self.operation, self.status);
         self.metrics.ended(self.class, took);
-        if let Some(charged) = self.charged {
+        // A hold whose call came to nothing was given back.
+        let charged = self.charged.or(self.held.map(|_| Credits::ZERO));
+        if let Some(charged) = charged {
             self.metrics.charged(charged);
         }
         tracing::info!(
@@ -119,7 +119,7 @@ impl Drop for Record {
             status = self.status.map(|status| status.as_u16()),
             ending = self.ending.as_str(),
             credits_held = self.held.as_ref().map(tracing::field::display),
-            credits_charged = self.charged.as_ref().map(tracing::field::display),
+            credits_charged = charged.as_ref().map(tracing::field::display),
             upstream_ms = self.upstream.map(millis),
             duration_ms = millis(took),
             "{} {}",

@@ -15,6 +15,7 @@ use super::upstream::UpstreamError;
 use crate::config::WhenExhausted;
 use crate::credit::Refusal as Hold;
 use crate::ledger::LedgerError;
+use crate::policy::Denied;
 use crate::provider::credentials::CredentialError;
 use crate::provider::{Dialect, PathError, Refusal};
 
@@ -130,6 +131,18 @@ impl From<Malformed> for Rejection {
 impl From<PathError> for Rejection {
     fn from(error: PathError) -> Self {
         Self::Path(error)
+    }
+}
+
+impl From<Denied> for Rejection {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::SessionGrant => Self::SessionGrant,
+            Denied::Administration => Self::Administration,
+            Denied::UnknownRoute => Self::UnknownRoute,
+            Denied::Method => Self::Method,
+            Denied::WebSocket => Self::WebSocket,
+        }
     }
 }
 

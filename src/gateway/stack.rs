@@ -10,38 +10,33 @@ use futures_util::FutureExt;
 use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
-use tower::limit::GlobalConcurrencyLimitLayer;
+use tokio::sync::Semaphore;
+use tower::service_fn;
 use tower::util::BoxCloneSyncService;
-use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
 
+use super::body::Unread;
 use super::{Answer, Gateway};
 
-/// The service of the data plane, at most `in_flight` requests at once.
+/// The service of the data plane, at most `in_flight` requests at once. A request is in flight until its answer has
+/// ended, so its place travels with the answer; one that finds no place is refused at once rather than made to wait.
 pub fn stack(
     gateway: Arc<Gateway>,
     in_flight: usize,
 ) -> BoxCloneSyncService<Request<Incoming>, Response<Answer>, Infallible> {
-    let handle = service_fn(move |request| {
+    let places = Arc::new(Semaphore::new(in_flight.min(Semaphore::MAX_PERMITS)));
+    BoxCloneSyncService::new(service_fn(move |request| {
         let gateway = Arc::clone(&gateway);
+        let place = Arc::clone(&places).try_acquire_owned();
         async move {
+            let Ok(place) = place else {
+                drop(Unread::new(Request::into_body(request)));
+                return Ok(plain(StatusCode::SERVICE_UNAVAILABLE));
+            };
             let answer = AssertUnwindSafe(gateway.handle(request)).catch_unwind().await;
             // A defect costs one request, not its connection; the guards of its call have been dropped by now. What
             // it may have left half-done is shared by nobody: requests share only what locks and channels protect.
-            Ok::<_, Infallible>(answer.unwrap_or_else(|_| plain(StatusCode::INTERNAL_SERVER_ERROR)))
-        }
-    });
-    let limited = ServiceBuilder::new()
-        // Refuses at once where the limit below would make requests wait.
-        .load_shed()
-        // Shared by all connections.
-        .layer(GlobalConcurrencyLimitLayer::new(in_flight))
-        .service(handle);
-    // What the layers can't answer becomes an answer here: nothing leaves as an error.
-    BoxCloneSyncService::new(service_fn(move |request| {
-        let answer = limited.clone().oneshot(request);
-        async move {
-            let answer = answer.await;
-            Ok(answer.unwrap_or_else(|_: BoxError| plain(StatusCode::SERVICE_UNAVAILABLE)))
+            let answer = answer.unwrap_or_else(|_| plain(StatusCode::INTERNAL_SERVER_ERROR));
+            Ok(answer.map(|answer| answer.in_place(place)))
         }
     }))
 }

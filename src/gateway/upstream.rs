@@ -70,6 +70,17 @@ pub enum UpstreamError {
 }
 
 impl UpstreamError {
+    /// What happened, with every cause behind it.
+    pub fn in_full(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self).and_then(std::error::Error::source);
+        while let Some(error) = cause {
+            text = format!("{text}: {error}");
+            cause = error.source();
+        }
+        text
+    }
+
     /// The failure's name in metrics.
     pub fn kind(&self) -> &'static str {
         match self {

@@ -8,6 +8,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -24,7 +25,9 @@ mod text;
 
 use super::fingerprint::fingerprint;
 use super::{Clock, LedgerError};
-use crate::credit::{Account, AccountId, Id, Operation, Period, Reply, Timestamp, read};
+use crate::credit::{
+    Account, AccountId, Id, Operation, Period, Reply, Source, SourceId, Timestamp, read,
+};
 use link::Link;
 use scripts::Scripts;
 pub use server::Unfit;
@@ -80,11 +83,11 @@ pub enum OpenError {
 
 /// A ledger on a Redis server.
 pub struct Store {
-    link: Link,
+    link: Arc<Link>,
     scripts: Scripts,
     clock: Clock,
     time: Time,
-    available: AtomicBool,
+    available: Arc<AtomicBool>,
 }
 
 impl Store {
@@ -93,12 +96,14 @@ impl Store {
         let client = link::client(url).map_err(OpenError::Address)?;
         let link = Link::open(client, &settings).await.map_err(OpenError::Unreachable)?;
         server::check(&link).await?;
+        let (link, available) = (Arc::new(link), Arc::new(AtomicBool::new(true)));
+        tokio::spawn(server::watch(Arc::downgrade(&link), Arc::downgrade(&available)));
         Ok(Self {
             link,
             scripts: Scripts::new(&settings.books),
             clock,
             time: settings.time,
-            available: AtomicBool::new(true),
+            available,
         })
     }
 
@@ -150,6 +155,18 @@ impl Store {
         let books = self.books(account).await?;
         // Books that break a rule are shown as they stand; `verify` says what is wrong with them.
         Ok(books.map(|books| read(&books, period, (self.clock)()).unwrap_or(books)))
+    }
+
+    pub(super) async fn source(
+        &self,
+        account: &AccountId,
+        source: &SourceId,
+    ) -> Result<Option<Source>, LedgerError> {
+        let mut command = ::redis::cmd("HGET");
+        command.arg(keys::sources(account)).arg(source.as_str());
+        let stored: Option<String> = self.ask(&command).await?;
+        let source = stored.map(|stored| text::source(&stored)).transpose();
+        source.map_err(|error| unreadable(&error))
     }
 
     /// The books as they are stored.

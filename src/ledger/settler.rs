@@ -102,6 +102,11 @@ impl Settler {
         SLOTS as usize - self.shared.slots.available_permits()
     }
 
+    /// Settlements that the ledger has not taken yet.
+    pub fn waiting(&self) -> usize {
+        self.pending().saturating_sub(self.running().len())
+    }
+
     /// Waits until every call is resolved, at most `limit`; says whether all were.
     pub async fn drained(&self, limit: Duration) -> bool {
         let all = Arc::clone(&self.shared.slots).acquire_many_owned(SLOTS);

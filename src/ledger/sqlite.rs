@@ -26,7 +26,7 @@ mod tests;
 
 use super::audit::Report;
 use super::{Change, Changed, Clock, LedgerError};
-use crate::credit::{Account, AccountId, Entry, Id, Operation, Period, Reply};
+use crate::credit::{Account, AccountId, Entry, Id, Operation, Period, Reply, Source, SourceId};
 use crate::directory::{Key, KeyHash, KnownKey, Record};
 
 /// Steps in one transaction.
@@ -172,6 +172,15 @@ impl Store {
 
     pub(super) async fn explain(&self, id: Id) -> Result<Vec<(AccountId, Entry)>, LedgerError> {
         self.query(move |db| queries::explain(db, id)).await
+    }
+
+    pub(super) async fn source(
+        &self,
+        account: &AccountId,
+        source: &SourceId,
+    ) -> Result<Option<Source>, LedgerError> {
+        let (account, source) = (account.clone(), source.clone());
+        self.query(move |db| books::source_of(db, &account, &source)).await
     }
 
     pub(super) async fn audit(&self) -> Result<Report, LedgerError> {

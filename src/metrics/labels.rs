@@ -45,6 +45,8 @@ pub(super) enum StatusClass {
     ClientError,
     ServerError,
     Unusual,
+    /// The client left before any answer.
+    None,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -146,6 +148,7 @@ impl StatusClass {
             Self::ClientError => "4xx",
             Self::ServerError => "5xx",
             Self::Unusual => "other",
+            Self::None => "none",
         }
     }
 }

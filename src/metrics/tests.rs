@@ -12,8 +12,8 @@ fn value(metrics: &Metrics, series: &str) -> Option<String> {
 /// Metrics to which everything was told once or more.
 fn told() -> Metrics {
     let metrics = Metrics::new();
-    metrics.answered("metered", "chat", StatusCode::CREATED);
-    metrics.answered("metered", "chat", StatusCode::OK);
+    metrics.answered("metered", "chat", Some(StatusCode::CREATED));
+    metrics.answered("metered", "chat", Some(StatusCode::OK));
     metrics.refused("exhausted");
     metrics.charged("2.5".parse().unwrap());
     metrics.hold_ended(HoldOutcome::Settled);

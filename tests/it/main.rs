@@ -3,4 +3,18 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod core;
+mod harness;
+
+mod crash;
+mod demo;
+mod endings;
+mod exact;
+mod headers;
+mod limits;
+mod logs;
+mod malformed;
+mod operate;
+mod persistence;
 mod redis;
+mod refused;
+mod untouched;

@@ -163,6 +163,11 @@ impl Side {
             }
         }
         let entries = self.ledger.entries(&self.account, 0, u32::MAX).await;
+        for (name, source) in &self.sources {
+            let stored = self.ledger.source(&self.account, name).await;
+            let stored = stored.map_err(|error| error.to_string())?;
+            same("sources", &stored.as_ref(), &Some(source))?;
+        }
         same("entries", &entries.map_err(|error| error.to_string())?, &self.entries)?;
         Ok(self.tally)
     }

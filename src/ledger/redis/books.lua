@@ -9,13 +9,13 @@
 --
 -- KEYS  1 account   hash   f format, q seq, t clock, g gate_until, v version, d debt, p plan_start, n lots_opened
 --                          L<no> kind:start:end:granted:remaining:held      S<no> the lot's source
---                          H<id> order:deadline:done:parts                  E<id> order:charged:settle_until
+--                          H<id> deadline:done:parts                        E<id> order:charged:settle_until
 --       2 sources   hash   source -> lot:kind:start:end:granted:expired:voided:reclaimed, for ever
 --       3 operations hash  id.step -> fingerprint outcome; one for each hour of the ids, gone 73 h after it
 --       4 log       stream a account, e entry
 --       5 names     sorted set of the shard's accounts
 -- Kinds of lots are P plan, G gift, B bought. Parts are lot=amount,lot=amount. `order` is the number of the entry that
--- placed the hold, or let it expire.
+-- let the hold expire.
 --
 -- An entry: seq at op balance fact arguments. Facts: grant lot kind start end amount repaid [source] · gate until
 -- version · plan lot allowance change · hold id amount deadline parts · extend id parts deadline done · settle (or
@@ -119,16 +119,16 @@ end
 
 local function hold_text(hold)
   return table.concat(
-    { text(hold.order), text(hold.deadline), text(hold.done), parts_text(hold.parts) }, ':')
+    { text(hold.deadline), text(hold.done), parts_text(hold.parts) }, ':')
 end
 
 local function parse_hold(hold_id, given)
-  local order, deadline, done, parts = string.match(given, '^(%d+):(%d+):(%d+):([%d=,]*)$')
-  if not order then
+  local deadline, done, parts = string.match(given, '^(%d+):(%d+):([%d=,]*)$')
+  if not deadline then
     broken('a hold can not be read')
   end
   return {
-    id = hold_id, order = tonumber(order), deadline = tonumber(deadline), done = tonumber(done),
+    id = hold_id, deadline = tonumber(deadline), done = tonumber(done),
     parts = parse_parts(parts), text = given,
   }
 end
@@ -177,6 +177,10 @@ local function burns_before(a, b)
   return a.no < b.no
 end
 
+local function by_id(a, b)
+  return a.id < b.id
+end
+
 local function in_order(a, b)
   return a.order < b.order
 end
@@ -207,7 +211,7 @@ local function load()
     lot.source = old['S' .. text(lot.no)]
   end
   table.sort(A.lots, burns_before)
-  table.sort(A.holds, in_order)
+  table.sort(A.holds, by_id)
   table.sort(A.expired, in_order)
 end
 
@@ -581,8 +585,8 @@ function operations.hold(amount, ttl, version, start, fin, allowance)
   end
   local deadline = later(ttl)
   reserve(parts)
-  A.holds[#A.holds + 1] =
-    { id = id, order = A.q + 1, deadline = deadline, done = 0, parts = parts }
+  A.holds[#A.holds + 1] = { id = id, deadline = deadline, done = 0, parts = parts }
+  table.sort(A.holds, by_id)
   record('hold', short(id), amount, deadline, parts)
   return 'held'
 end

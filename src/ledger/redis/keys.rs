@@ -44,6 +44,11 @@ pub(super) fn books(account: &AccountId) -> String {
     Shard::of(account).key("a", account)
 }
 
+/// What is remembered of the sources of `account`.
+pub(super) fn sources(account: &AccountId) -> String {
+    Shard::of(account).key("src", account)
+}
+
 /// The record of `account`.
 pub(super) fn record(account: &AccountId) -> String {
     Shard::of(account).key("r", account)
@@ -69,7 +74,7 @@ pub(super) fn hash_of(key: &str) -> String {
 pub(super) fn of_step(account: &AccountId, id: Id) -> [String; 5] {
     let shard = Shard::of(account);
     let hour = id.made_at().millis() / 3_600_000;
-    [books(account), shard.key("src", account), shard.key("op", hour), shard.log(), shard.names()]
+    [books(account), sources(account), shard.key("op", hour), shard.log(), shard.names()]
 }
 
 /// A hash as lower-case hexadecimal digits.

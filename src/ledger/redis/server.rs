@@ -1,6 +1,9 @@
 //! Whether a server is fit to keep credits. Asked once, when the engine starts.
 
 use std::collections::HashMap;
+use std::sync::Weak;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use ::redis::aio::ConnectionManager;
 
@@ -9,6 +12,9 @@ use super::link::Link;
 
 /// The oldest version with `#!lua` scripts, which are refused before they start when the memory is full.
 const OLDEST: u32 = 7;
+
+/// How often a server that is away is looked for.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Why a server would lose credits.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,6 +50,24 @@ pub(super) async fn check(link: &Link) -> Result<(), OpenError> {
         );
     }
     Ok(())
+}
+
+/// Looks for a server that was away, until the engine is gone: a gateway that says it is not ready gets no calls that
+/// would find out.
+pub(super) async fn watch(link: Weak<Link>, available: Weak<AtomicBool>) {
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let (Some(link), Some(available)) = (link.upgrade(), available.upgrade()) else { return };
+        if !available.load(Ordering::Relaxed) {
+            let ping = async |mut connection: ConnectionManager| {
+                ::redis::cmd("PING").query_async::<String>(&mut connection).await
+            };
+            if link.ask(ping).await.is_ok() {
+                available.store(true, Ordering::Relaxed);
+                tracing::info!("the ledger's Redis answers again");
+            }
+        }
+    }
 }
 
 fn facts(info: &str) -> HashMap<&str, &str> {

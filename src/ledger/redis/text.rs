@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use crate::credit::{
     Account, Credits, Done, Entry, ExpiredHold, Fact, Funds, Hold, Id, Lot, LotKind, Part, Refusal,
-    SourceId, Timestamp,
+    Source, SourceId, Timestamp,
 };
 
 /// A text that no script writes.
@@ -161,7 +161,7 @@ pub(super) fn account(fields: &HashMap<String, String>) -> Result<Option<Account
         lots_opened: fields.get("n").map_or(Ok(0), |text| parsed(text))?,
         ..Account::default()
     };
-    let (mut holds, mut expired) = (Vec::new(), Vec::new());
+    let mut expired = Vec::new();
     for (field, value) in fields {
         let mut words = Words::new(value, ':');
         match field.split_at_checked(1) {
@@ -169,17 +169,33 @@ pub(super) fn account(fields: &HashMap<String, String>) -> Result<Option<Account
                 let source = fields.get(&format!("S{no}"));
                 books.lots.push(lot(parsed(no)?, source, &mut words)?);
             }
-            Some(("H", id)) => holds.push(hold(parsed(id)?, &mut words)?),
+            Some(("H", id)) => books.holds.push(hold(parsed(id)?, &mut words)?),
             Some(("E", id)) => expired.push(expired_hold(parsed(id)?, &mut words)?),
             _ => {}
         }
     }
     books.lots.sort_by_key(Lot::burn_order);
-    holds.sort_by_key(|(order, _)| *order);
+    books.holds.sort_by_key(|hold| hold.id);
     expired.sort_by_key(|(order, _)| *order);
-    books.holds = holds.into_iter().map(|(_, hold)| hold).collect();
     books.expired = expired.into_iter().map(|(_, hold)| hold).collect();
     Ok(Some(books))
+}
+
+/// What is remembered of a source.
+pub(super) fn source(text: &str) -> Result<Source, Unreadable> {
+    let mut words = Words::new(text, ':');
+    let source = Source {
+        lot: words.number()?,
+        kind: words.kind()?,
+        start: words.instant()?,
+        end: words.instant()?,
+        granted: words.credits()?,
+        expired: words.credits()?,
+        voided: words.credits()?,
+        reclaimed: words.credits()?,
+    };
+    words.end()?;
+    Ok(source)
 }
 
 fn lot(no: u32, source: Option<&String>, words: &mut Words<'_>) -> Result<Lot, Unreadable> {
@@ -195,10 +211,9 @@ fn lot(no: u32, source: Option<&String>, words: &mut Words<'_>) -> Result<Lot, U
     })
 }
 
-fn hold(id: Id, words: &mut Words<'_>) -> Result<(u64, Hold), Unreadable> {
-    let order = words.number()?;
+fn hold(id: Id, words: &mut Words<'_>) -> Result<Hold, Unreadable> {
     let (deadline, done, parts) = (words.instant()?, words.credits()?, words.parts()?);
-    Ok((order, Hold { id, deadline, done, parts }))
+    Ok(Hold { id, deadline, done, parts })
 }
 
 fn expired_hold(id: Id, words: &mut Words<'_>) -> Result<(u64, ExpiredHold), Unreadable> {

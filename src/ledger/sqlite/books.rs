@@ -303,7 +303,8 @@ fn write_entry(db: &Transaction<'_>, account: &AccountId, entry: &Entry) -> rusq
     Ok(())
 }
 
-fn source_of(
+/// What is remembered of a source.
+pub(super) fn source_of(
     db: &Connection,
     account: &AccountId,
     id: &SourceId,

@@ -343,3 +343,13 @@ async fn a_hold_that_ran_out_is_listed_until_it_is_settled() {
 fn with_sql(path: &Path, sql: &str) {
     rusqlite::Connection::open(path).unwrap().execute_batch(sql).unwrap();
 }
+
+#[tokio::test]
+async fn holds_may_arrive_in_another_order_than_their_ids() {
+    let mut bench = Bench::new();
+    bench.account_with(5).await;
+    let (earlier, later) = (bench.id(), bench.id());
+    assert_eq!(bench.apply(later, hold(1)).await, Ok(Done::Held));
+    assert_eq!(bench.apply(earlier, hold(1)).await, Ok(Done::Held));
+    bench.assert_clean().await;
+}

@@ -72,17 +72,21 @@ impl Writer {
             if let Some(closed) = self.batch(jobs) {
                 // Dropping the syncer waits for its last answers; dropping the connection checkpoints.
                 self.open = None;
-                let _ = closed.send(());
-                return;
+                return self.close(closed);
             }
             while self.open.is_none() {
                 self.reopen();
                 if let Some(closed) = self.refuse_queued() {
-                    let _ = closed.send(());
-                    return;
+                    return self.close(closed);
                 }
             }
         }
+    }
+
+    /// Takes no further job, and only then tells who asked for the end: what comes later is refused, not lost.
+    fn close(&mut self, closed: oneshot::Sender<()>) {
+        self.queue.close();
+        let _ = closed.send(());
     }
 
     /// Waits for a job and takes those that wait behind it; nothing when nobody can send any more.

@@ -9,7 +9,7 @@ use creditgate::credit::{Account, AccountId, Id, Refusal, Source, SourceId, Time
 use creditgate::ledger::sqlite::Store;
 use creditgate::ledger::{Clock, Ledger};
 use proptest::strategy::{Strategy, ValueTree};
-use proptest::test_runner::{Config, TestRng, TestRunner};
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use super::history::{self, History, Resolver};
 
@@ -22,7 +22,7 @@ async fn core_and_embedded_engine_keep_the_same_books() {
     let mut steps = 0;
     for seed in 0..HISTORIES {
         let rng = TestRng::from_seed(
-            Default::default(),
+            RngAlgorithm::default(),
             &[[seed; 4].map(u64::to_le_bytes).concat()].concat(),
         );
         let mut runner = TestRunner::new_with_rng(Config::default(), rng);

@@ -20,7 +20,9 @@ const MUTANTS: &[(&str, &str)] = &[
     // Order.
     ("return a.fin < b.fin", "return a.fin > b.fin"),
     ("return a.start < b.start", "return a.start > b.start"),
-    ("return a.order < b.order", "return a.id < b.id"),
+    ("return a.order < b.order", "return a.order > b.order"),
+    ("return a.id < b.id", "return a.id > b.id"),
+    ("parts = parts }\n  table.sort(A.holds, by_id)", "parts = parts }"),
     ("table.sort(A.lots, burns_before)\n  table.sort(A.holds", "table.sort(A.holds"),
     // Books.
     ("return lot.start <= now and now < lot.fin", "return lot.start < now and now < lot.fin"),

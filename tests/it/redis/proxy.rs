@@ -42,11 +42,11 @@ async fn a_bad_network_changes_no_sum() {
     for _ in 0..CALLERS {
         callers.spawn(call_often(ledger.clone(), account.clone()));
     }
-    let served: u32 = callers.join_all().await.into_iter().sum();
+    let calls: u32 = callers.join_all().await.into_iter().sum();
     assert!(spoiled.load(Ordering::Relaxed) >= 10, "the network was too good");
     let books = direct.read(&account, None).await.unwrap().unwrap();
     assert!(books.holds.is_empty() && books.debt.is_zero(), "{books:?}");
-    assert_eq!(served, CREDITS);
+    assert_eq!(calls, CREDITS);
     assert!(books.funds(Timestamp::MIN).unheld().is_zero());
     assert!(direct.audit().await.unwrap().is_clean());
     let entries = direct.entries(&account, 0, u32::MAX).await.unwrap();

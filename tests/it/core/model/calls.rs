@@ -30,6 +30,8 @@ impl Model {
         self.enough_for(amount, now)?;
         self.reserve(id, amount, now);
         self.running.push(Running { id, deadline, done: 0 });
+        // Open holds have no order of their own: they are told by their ids.
+        self.running.sort_by_key(|hold| hold.id);
         Ok(Done::Held)
     }
 

@@ -1,0 +1,237 @@
+//! One call's money, from its hold to its end: what was held, what was charged, and why.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+
+use super::Admin;
+use super::entries::{EntryShown, instant};
+use super::input::Named;
+use super::problem::{Kind, Problem};
+use crate::credit::{AccountId, Credits, Entry, Fact, Id, Timestamp};
+use crate::statement::{Decimal, rfc3339};
+
+#[derive(Serialize)]
+pub(super) struct Explained {
+    request: Id,
+    account: AccountId,
+    state: CallState,
+    held: Decimal,
+    charged: Decimal,
+    /// What of the charge was more than was left, and became debt.
+    owed: Decimal,
+    held_at: Option<String>,
+    /// When it was charged, given back, or ran out.
+    ended_at: Option<String>,
+    heartbeats: u32,
+    /// One sentence for a person.
+    explanation: String,
+    entries: Vec<EntryShown>,
+}
+
+/// How far a call has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum CallState {
+    Running,
+    Charged,
+    Released,
+    /// Nothing was heard of it: it may have been served unpaid.
+    Expired,
+}
+
+pub(super) async fn explain(
+    State(admin): State<Arc<Admin>>,
+    Named(request): Named<Id>,
+) -> Result<Json<Explained>, Problem> {
+    let entries = admin.ledger.explain(request).await?;
+    let Some((account, _)) = entries.first() else {
+        return Err(Problem::new(
+            Kind::NoSuchCall,
+            format!(
+                "the ledger knows nothing of `{request}`: the request was free, or was refused before credits were held; \
+                 the gateway's log tells which"
+            ),
+        ));
+    };
+    let account = account.clone();
+    let entries: Vec<Entry> = entries.into_iter().map(|(_, entry)| entry).collect();
+    let story = Story::of(&entries);
+    Ok(Json(Explained {
+        request,
+        account,
+        state: story.state(admin.now()),
+        held: Decimal(story.held),
+        charged: Decimal(story.charged()),
+        owed: Decimal(story.owed),
+        held_at: rfc3339(story.held_at),
+        ended_at: story.ended_at().and_then(rfc3339),
+        heartbeats: story.beats,
+        explanation: story.explanation(admin.now()),
+        entries: entries.iter().map(EntryShown::from).collect(),
+    }))
+}
+
+/// What the entries about one call come to.
+#[derive(Default)]
+struct Story {
+    held: Credits,
+    held_at: Timestamp,
+    deadline: Timestamp,
+    beats: u32,
+    confirmed: Credits,
+    owed: Credits,
+    ending: Ending,
+}
+
+#[derive(Default)]
+enum Ending {
+    #[default]
+    None,
+    Charged {
+        at: Timestamp,
+        charged: Credits,
+    },
+    Released {
+        at: Timestamp,
+    },
+    Expired {
+        at: Timestamp,
+        charged: Credits,
+    },
+    /// After it had expired; `charged` is all that was charged.
+    ChargedLate {
+        at: Timestamp,
+        charged: Credits,
+    },
+}
+
+impl Story {
+    fn of(entries: &[Entry]) -> Self {
+        let mut story = Self::default();
+        for entry in entries {
+            story.add(entry);
+        }
+        story
+    }
+
+    fn add(&mut self, entry: &Entry) {
+        let at = entry.at;
+        match &entry.fact {
+            Fact::Hold { amount, deadline, .. } => {
+                (self.held, self.held_at, self.deadline) = (*amount, at, *deadline);
+            }
+            Fact::Extend { added, deadline, done, .. } => {
+                let added = added.iter().map(|part| part.amount);
+                self.held = added.fold(self.held, Credits::saturating_add);
+                (self.deadline, self.confirmed) = (*deadline, *done);
+                self.beats += 1;
+            }
+            Fact::Settle { charged, owed, .. } => {
+                let charged = self.charged().saturating_add(*charged);
+                self.owed = *owed;
+                self.ending = match self.ending {
+                    Ending::None | Ending::Charged { .. } | Ending::Released { .. } => {
+                        Ending::Charged { at, charged }
+                    }
+                    Ending::Expired { .. } | Ending::ChargedLate { .. } => {
+                        Ending::ChargedLate { at, charged }
+                    }
+                };
+            }
+            Fact::Release { .. } => self.ending = Ending::Released { at },
+            Fact::HoldExpired { done, .. } => self.ending = Ending::Expired { at, charged: *done },
+            // None of them is about a call.
+            Fact::Grant { .. }
+            | Fact::Gate { .. }
+            | Fact::Plan { .. }
+            | Fact::LotExpired { .. }
+            | Fact::Repay { .. }
+            | Fact::Void { .. } => {}
+        }
+    }
+
+    fn charged(&self) -> Credits {
+        match self.ending {
+            Ending::None | Ending::Released { .. } => Credits::ZERO,
+            Ending::Charged { charged, .. }
+            | Ending::Expired { charged, .. }
+            | Ending::ChargedLate { charged, .. } => charged,
+        }
+    }
+
+    fn ended_at(&self) -> Option<Timestamp> {
+        match self.ending {
+            Ending::None => None,
+            Ending::Charged { at, .. }
+            | Ending::Released { at }
+            | Ending::Expired { at, .. }
+            | Ending::ChargedLate { at, .. } => Some(at),
+        }
+    }
+
+    fn state(&self, now: Timestamp) -> CallState {
+        match self.ending {
+            Ending::None if now < self.deadline => CallState::Running,
+            Ending::None | Ending::Expired { .. } => CallState::Expired,
+            Ending::Charged { .. } | Ending::ChargedLate { .. } => CallState::Charged,
+            Ending::Released { .. } => CallState::Released,
+        }
+    }
+
+    fn explanation(&self, now: Timestamp) -> String {
+        let held = format!("{} held at {}", were(self.held), instant(self.held_at));
+        let owed = if self.owed.is_zero() {
+            String::new()
+        } else {
+            format!(" {} more than was left, and owed since.", were(self.owed))
+        };
+        match self.ending {
+            Ending::None if now < self.deadline => {
+                format!(
+                    "{held}; the call still runs, as far as is known, and its hold lasts until {}.",
+                    instant(self.deadline)
+                )
+            }
+            Ending::None => format!(
+                "{held}; nothing was heard of the call before its hold ran out at {}, so {} charged, as confirmed by \
+                 then, and the rest is free again.",
+                instant(self.deadline),
+                were(self.confirmed),
+            ),
+            Ending::Charged { at, charged } => format!(
+                "{held}, and {} charged at {}, because the provider did the work.{owed}",
+                were(charged),
+                instant(at),
+            ),
+            Ending::Released { at } => format!(
+                "{held}, and given back at {}, because the provider refused, failed, or did no work that reached the \
+                 caller: nothing was charged.",
+                instant(at),
+            ),
+            Ending::Expired { at, charged } => format!(
+                "{held}; at {} the hold ran out before the call was settled, because the gateway ended in the middle of \
+                 it or lost the ledger: {} charged, as its last heartbeat had confirmed, and the rest given back.",
+                instant(at),
+                were(charged),
+            ),
+            Ending::ChargedLate { at, charged } => format!(
+                "{held}; the hold ran out, but the call was settled at {} after all: {} charged in all, because the \
+                 provider did the work.{owed}",
+                instant(at),
+                were(charged),
+            ),
+        }
+    }
+}
+
+/// `1 credit was`, `2.5 credits were`.
+fn were(amount: Credits) -> String {
+    if amount == Credits::whole(1) {
+        "1 credit was".to_owned()
+    } else {
+        format!("{amount} credits were")
+    }
+}

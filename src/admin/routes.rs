@@ -1,0 +1,174 @@
+//! What the gateway would do with a request, and why. Decided by the same code that decides for real.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use http::Method;
+use serde::{Deserialize, Serialize};
+
+use super::Admin;
+use super::input::Body;
+use super::problem::Problem;
+use crate::config::Config;
+use crate::credit::{Credits, PriceSource};
+use crate::policy::{self, Denied, Place, Quoted, Terms};
+use crate::provider::Class;
+use crate::statement::Decimal;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Asked {
+    method: String,
+    /// As a client sends it; a query is not looked at.
+    path: String,
+    model: Option<String>,
+    /// Whether it asks for a WebSocket. It doesn't, if it isn't said.
+    #[serde(default)]
+    upgrade: bool,
+}
+
+#[derive(Serialize)]
+pub(super) struct Routed {
+    /// The provider that it goes to, what it is there, and the path that is sent. Nothing, if the path can't be read.
+    provider: Option<String>,
+    class: Option<&'static str>,
+    operation: Option<&'static str>,
+    pattern: Option<&'static str>,
+    path: Option<String>,
+    decision: Decision,
+    /// What it costs, if it is passed on.
+    credits: Option<Decimal>,
+    /// The rule that prices it, if one does.
+    rule: Option<String>,
+    /// One sentence for a person.
+    explanation: String,
+}
+
+#[derive(Clone, Copy, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Decision {
+    /// The gateway answers it itself.
+    Answered,
+    /// Passed on without charge.
+    Free,
+    /// Passed on and charged.
+    Metered,
+    /// Not passed on.
+    Refused,
+}
+
+/// What would be done, before it is said where.
+struct Verdict {
+    decision: Decision,
+    quoted: Option<Quoted>,
+    explanation: String,
+}
+
+pub(super) async fn route(
+    State(admin): State<Arc<Admin>>,
+    Body(asked): Body<Asked>,
+) -> Result<Json<Routed>, Problem> {
+    let method = Method::from_bytes(asked.method.as_bytes()).map_err(|_| {
+        Problem::malformed("`method` is the method of a request, such as `GET` or `POST`")
+    })?;
+    let path = asked.path.split(['?', '#']).next().unwrap_or_default();
+    let place = policy::place(&admin.config, &method, asked.upgrade, path);
+    let verdict = match &place {
+        Ok(place) => verdict(&admin.config, place, &method, asked.model.as_deref()),
+        Err(error) => {
+            Verdict::refused(format!("Refused, because the path has no single reading. {error}"))
+        }
+    };
+    let place = place.ok();
+    let route = place.as_ref().map(|place| place.route);
+    Ok(Json(Routed {
+        provider: place.as_ref().map(|place| place.provider.to_string()),
+        class: route.map(|route| route.class.as_str()),
+        operation: route.map(|route| route.operation.as_str()),
+        pattern: route.map(|route| route.pattern),
+        path: place.map(|place| place.path.to_string()),
+        decision: verdict.decision,
+        credits: verdict.quoted.map(|quoted| Decimal(quoted.price)),
+        rule: verdict.quoted.and_then(|quoted| quoted.rule).map(|rule| rule.to_string()),
+        explanation: verdict.explanation,
+    }))
+}
+
+fn verdict(config: &Config, place: &Place<'_>, method: &Method, model: Option<&str>) -> Verdict {
+    if place.asks_balance(method) {
+        let explanation =
+            "Answered by the gateway itself with the account's balance, without charge.";
+        return Verdict {
+            decision: Decision::Answered,
+            quoted: None,
+            explanation: explanation.into(),
+        };
+    }
+    let terms = match place.terms(method, &config.refusal) {
+        Ok(terms) => terms,
+        Err(denied) => return Verdict::refused(why_denied(denied).to_owned()),
+    };
+    let Some(quoted) = place.quote(terms, &config.prices, model) else {
+        let model = model.map_or("without a model".to_owned(), |model| format!("for `{model}`"));
+        return Verdict::refused(format!(
+            "Refused, because no rule prices a call {model} and there is no [price.default]."
+        ));
+    };
+    let (decision, explanation) = match terms {
+        Terms::Free => (Decision::Free, why_free(place.route.class).to_owned()),
+        Terms::Priced | Terms::Fixed(_) => {
+            (Decision::Metered, why_metered(quoted, place.route.class))
+        }
+    };
+    Verdict { decision, quoted: Some(quoted), explanation }
+}
+
+impl Verdict {
+    fn refused(explanation: String) -> Self {
+        Self { decision: Decision::Refused, quoted: None, explanation }
+    }
+}
+
+fn why_metered(quoted: Quoted, class: Class) -> String {
+    let price = quoted.price;
+    let unit = if price == Credits::whole(1) { "credit" } else { "credits" };
+    let by = match quoted.rule {
+        Some(PriceSource::Rule(index)) => format!("rule {} of [[price.rule]]", index + 1),
+        Some(PriceSource::Default) => "[price.default]".to_owned(),
+        None => "`session_grants`".to_owned(),
+    };
+    let because = match class {
+        Class::Unknown => "it writes to a route that nobody knows",
+        Class::SessionGrant => "it hands out a credential of the provider",
+        Class::Free | Class::Metered | Class::Administration | Class::Realtime => "it is AI work",
+    };
+    format!("Metered at {price} {unit} by {by}, because {because}.")
+}
+
+fn why_free(class: Class) -> &'static str {
+    match class {
+        Class::Free => "Free, because it is no AI work: passed on without a look at the credits.",
+        Class::Administration => "Free, because `administration = \"free\"` passes it on.",
+        Class::Unknown => {
+            "Free, because nobody knows the route and it is a read, or `unknown_routes` says so."
+        }
+        Class::Metered | Class::SessionGrant | Class::Realtime => "Free.",
+    }
+}
+
+fn why_denied(denied: Denied) -> &'static str {
+    match denied {
+        Denied::SessionGrant => {
+            "Refused, because it hands out a credential of the provider and `session_grants` does not price it."
+        }
+        Denied::Administration => {
+            "Refused, because it administers the provider's organisation and `administration = \"refuse\"`."
+        }
+        Denied::UnknownRoute => {
+            "Refused, because it writes to a route that nobody knows and `unknown_routes = \"refuse\"`."
+        }
+        Denied::Method => "Refused, because its method is none of HTTP's usual ones.",
+        Denied::WebSocket => "Refused, because WebSocket connections are not passed on.",
+    }
+}

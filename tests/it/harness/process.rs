@@ -1,0 +1,130 @@
+//! One gateway process.
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use serde_json::Value;
+
+use super::{SOON, eventually};
+
+/// The token of the admin API.
+pub const TOKEN: &str = "admin-token-of-the-tests";
+/// What the provider accepts.
+pub const PROVIDER_KEY: &str = "provider-key-of-the-tests";
+
+/// What a gateway is started with.
+#[derive(Clone)]
+pub struct Launch {
+    pub folder: PathBuf,
+    pub config: PathBuf,
+    pub listen: SocketAddr,
+}
+
+/// A gateway that serves, or did.
+pub struct Process {
+    pub address: SocketAddr,
+    pub admin: SocketAddr,
+    child: Child,
+    log: PathBuf,
+}
+
+impl Launch {
+    /// The ledger's file.
+    pub fn ledger(&self) -> PathBuf {
+        self.folder.join("ledger.db")
+    }
+
+    /// Starts a gateway and waits until it says that it is ready.
+    pub async fn start(&self) -> Process {
+        let mut process = self.spawn();
+        let ready = eventually("the gateway is ready", SOON, async || {
+            let exited = process.child.try_wait().unwrap();
+            assert!(exited.is_none(), "the gateway ended: {exited:?}\n{}", process.log());
+            process.lines().into_iter().find(|line| line["message"] == "ready")
+        })
+        .await;
+        let address = |name: &str| ready[name].as_str().unwrap().parse().unwrap();
+        (process.address, process.admin) = (address("gateway"), address("admin"));
+        process
+    }
+
+    /// Starts a gateway that is expected to give up, and returns its last words.
+    pub async fn fail(&self) -> (ExitStatus, String) {
+        let mut process = self.spawn();
+        let status = process.ended().await;
+        (status, process.log())
+    }
+
+    fn spawn(&self) -> Process {
+        let unique = uuid::Uuid::now_v7();
+        let log = self.folder.join(format!("gateway-{unique}.log"));
+        let child = Command::new(env!("CARGO_BIN_EXE_creditgate"))
+            .arg("serve")
+            .arg("--config")
+            .arg(&self.config)
+            .env_clear()
+            .env("CREDITGATE_LISTEN", self.listen.to_string())
+            .env("CREDITGATE_ADMIN_LISTEN", "127.0.0.1:0")
+            .env("CREDITGATE_ADMIN_TOKEN", TOKEN)
+            .env("CREDITGATE_LEDGER", format!("sqlite://{}", self.ledger().display()))
+            .env("CREDITGATE_OPENAI_KEY", PROVIDER_KEY)
+            .current_dir(&self.folder)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        Process { address: nowhere, admin: nowhere, child, log }
+    }
+}
+
+impl Process {
+    /// What it has written to standard error.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// The lines of its log that are JSON and whole.
+    pub fn lines(&self) -> Vec<Value> {
+        self.log().lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// Asks it to end, as a supervisor does.
+    pub fn terminate(&self) {
+        let sent = Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// Ends it without a word, as a power cut does.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Waits until it has ended.
+    pub async fn ended(&mut self) -> ExitStatus {
+        eventually("the gateway ends", SOON, async || self.child.try_wait().unwrap()).await
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+            let last: Vec<&str> = log.lines().rev().take(20).collect();
+            eprintln!("the gateway's last lines, newest first:\n{}", last.join("\n"));
+        }
+    }
+}
+
+/// Writes `text` as a configuration in `folder`.
+pub fn write_config(folder: &Path, text: &str) -> PathBuf {
+    let path = folder.join("gateway.toml");
+    std::fs::write(&path, text).unwrap();
+    path
+}

@@ -1,0 +1,287 @@
+//! What a test starts with: settings, accounts with credits, keys.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use creditgate::credit::{Credits, LotKind, Operation, Timestamp};
+use creditgate::directory::{Key, KeyHash, Owner, Record};
+use creditgate::ledger::Change;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::books::{Books, fresh_id, now};
+use super::client::{Ask, Client};
+use super::process::{Launch, Process, TOKEN, write_config};
+use super::provider::Provider;
+use super::{SOON, eventually};
+
+/// Accounts are on this plan unless a test says otherwise: no monthly credits, and faster than any test.
+const PLAN: &str = "pay-as-you-go";
+
+pub struct Setup {
+    settings: BTreeMap<String, BTreeMap<String, String>>,
+    accounts: Vec<Account>,
+    keys: Vec<(String, Owner, Option<Timestamp>)>,
+    upstream: Option<SocketAddr>,
+    listen: SocketAddr,
+}
+
+struct Account {
+    name: String,
+    plan: String,
+    credits: u32,
+    open: bool,
+}
+
+/// A gateway with its provider and its ledger.
+pub struct World {
+    pub provider: Provider,
+    pub gateway: Process,
+    pub launch: Launch,
+    client: Client,
+    _folder: TempDir,
+}
+
+/// The secret of the key that each account has.
+pub fn key_of(account: &str) -> String {
+    format!("cg_secret_of_{account}")
+}
+
+impl Setup {
+    pub fn new() -> Self {
+        let setup = Self {
+            settings: BTreeMap::new(),
+            accounts: Vec::new(),
+            keys: Vec::new(),
+            upstream: None,
+            listen: ([127, 0, 0, 1], 0).into(),
+        };
+        setup
+            .set("log.format", "'json'")
+            .set("provider.openai.dialect", "'openai'")
+            .set("provider.openai.key", "{ env = 'CREDITGATE_OPENAI_KEY' }")
+            .set(&format!("plan.{PLAN}.monthly_credits"), "0")
+            .set("plan_defaults.requests_per_minute", "6000000")
+            .set("plan_defaults.key_requests_per_minute", "6000000")
+            .set("plan_defaults.burst", "100000")
+            .set("plan_defaults.concurrency", "1000")
+    }
+
+    /// A setting of the configuration, as `table.key`, with its value in TOML.
+    pub fn set(mut self, setting: &str, value: &str) -> Self {
+        let (table, key) = setting.rsplit_once('.').unwrap();
+        let table = self.settings.entry(table.to_owned()).or_default();
+        table.insert(key.to_owned(), value.to_owned());
+        self
+    }
+
+    /// An account with so many purchased credits.
+    pub fn account(self, name: &str, credits: u32) -> Self {
+        self.account_on(PLAN, name, credits)
+    }
+
+    /// The same on another plan.
+    pub fn account_on(mut self, plan: &str, name: &str, credits: u32) -> Self {
+        let (name, plan) = (name.to_owned(), plan.to_owned());
+        let owner = Owner::Account(name.parse().unwrap());
+        self.keys.push((key_of(&name), owner, None));
+        self.accounts.push(Account { name, plan, credits, open: true });
+        self
+    }
+
+    /// An account whose subscription is not active.
+    pub fn closed_account(self, name: &str, credits: u32) -> Self {
+        let mut setup = self.account(name, credits);
+        setup.accounts.last_mut().unwrap().open = false;
+        setup
+    }
+
+    /// One more key of an account, which may end.
+    pub fn key(mut self, secret: &str, account: &str, ends: Option<Timestamp>) -> Self {
+        self.keys.push((secret.to_owned(), Owner::Account(account.parse().unwrap()), ends));
+        self
+    }
+
+    pub fn service_key(mut self, secret: &str) -> Self {
+        self.keys.push((secret.to_owned(), Owner::Service, None));
+        self
+    }
+
+    /// Calls go to this address instead of the simulated provider.
+    pub fn upstream(mut self, address: SocketAddr) -> Self {
+        self.upstream = Some(address);
+        self
+    }
+
+    pub async fn start(self) -> World {
+        let provider = Provider::start().await;
+        let folder = tempfile::Builder::new().prefix("creditgate-it-").tempdir().unwrap();
+        let upstream = self.upstream.unwrap_or(provider.address);
+        let listen = self.listen;
+        let setup = self.set("provider.openai.base_url", &format!("'http://{upstream}/v1'"));
+        let config = write_config(folder.path(), &setup.config());
+        let launch = Launch { folder: folder.path().to_owned(), config, listen };
+        setup.prepare(&launch.ledger()).await;
+        let gateway = launch.start().await;
+        World { provider, gateway, launch, client: Client::new(), _folder: folder }
+    }
+
+    fn config(&self) -> String {
+        let mut text = String::new();
+        for (table, keys) in &self.settings {
+            writeln!(text, "[{table}]").unwrap();
+            for (key, value) in keys {
+                writeln!(text, "{key} = {value}").unwrap();
+            }
+        }
+        text
+    }
+
+    async fn prepare(&self, path: &Path) {
+        let books = Books::open(path);
+        let at = now();
+        for account in &self.accounts {
+            let name: creditgate::credit::AccountId = account.name.parse().unwrap();
+            let record = Record {
+                account: name.clone(),
+                version: 0,
+                plan: account.plan.clone(),
+                anchor: at,
+                zone: chrono_tz::Tz::UTC,
+                created: at,
+            };
+            let gate_until = if account.open { Timestamp::MAX } else { Timestamp::MIN };
+            books.change(Change::Create { record, gate_until }).await;
+            if account.credits > 0 {
+                let grant = Operation::Grant {
+                    source: format!("test:{name}").parse().unwrap(),
+                    kind: LotKind::Purchased,
+                    start: at,
+                    end: Timestamp::MAX,
+                    amount: Credits::whole(account.credits),
+                };
+                let granted = books.ledger().apply(&name, fresh_id(), grant).await.unwrap();
+                granted.outcome.unwrap();
+            }
+        }
+        for (number, (secret, owner, ends)) in self.keys.iter().enumerate() {
+            let key = Key {
+                id: format!("key_{number:016x}"),
+                name: "test".to_owned(),
+                owner: owner.clone(),
+                prefix: secret.chars().take(9).collect(),
+                created: at,
+                ends: *ends,
+                revoked: None,
+            };
+            books.change(Change::IssueKey { key, hash: KeyHash::of(secret) }).await;
+        }
+        books.close().await;
+    }
+}
+
+impl World {
+    /// A request to the gateway.
+    pub fn ask(&self, method: &str, path: &str) -> Ask {
+        self.client.ask(self.gateway.address, method, path)
+    }
+
+    /// The same over HTTP/2.
+    pub fn ask_http2(&self, method: &str, path: &str) -> Ask {
+        Client::http2().ask(self.gateway.address, method, path)
+    }
+
+    /// A chat of `account`.
+    pub fn chat(&self, account: &str) -> Ask {
+        self.ask("POST", "/v1/chat/completions").of(account).json(&chat_body(false))
+    }
+
+    /// A streamed chat of `account`.
+    pub fn stream(&self, account: &str) -> Ask {
+        self.ask("POST", "/v1/chat/completions").of(account).json(&chat_body(true))
+    }
+
+    /// The balance of `account`.
+    pub async fn credits(&self, account: &str) -> Value {
+        self.ask("GET", "/credits").of(account).send().await.json()
+    }
+
+    /// What `account` can spend when all its calls are resolved.
+    pub async fn left(&self, account: &str) -> u64 {
+        self.resolved().await;
+        let credits = self.credits(account).await;
+        assert_eq!(credits["held"], 0);
+        credits["remaining"].as_u64().unwrap()
+    }
+
+    /// Waits until no credits are held.
+    pub async fn resolved(&self) {
+        eventually("every hold is resolved", SOON, async || {
+            (self.verify().await["open_holds"] == 0).then_some(())
+        })
+        .await;
+    }
+
+    /// What the auditor finds in the running gateway's ledger. Fails if a rule is broken.
+    pub async fn verify(&self) -> Value {
+        let report = self.admin("GET", "/admin/v1/verify").send().await.json();
+        assert_eq!(report["broken"], json!([]), "{report:#}");
+        report
+    }
+
+    /// Every series of the metrics whose value is a whole number. Fails if a line is none of the format's.
+    pub async fn metrics(&self) -> BTreeMap<String, u64> {
+        let answer = self.admin("GET", "/metrics").send().await;
+        assert_eq!(answer.status, 200);
+        let text = String::from_utf8(answer.body.to_vec()).unwrap();
+        assert!(text.ends_with("# EOF\n"));
+        let mut series = BTreeMap::new();
+        for line in text.lines().filter(|line| !line.starts_with("# ")) {
+            let (name, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("{line}"));
+            value.parse::<f64>().unwrap_or_else(|error| panic!("{error}: {line}"));
+            if let Ok(value) = value.parse() {
+                series.insert(name.to_owned(), value);
+            }
+        }
+        series
+    }
+
+    /// A request to the admin listener.
+    pub fn admin(&self, method: &str, path: &str) -> Ask {
+        self.admin_as(TOKEN, method, path)
+    }
+
+    /// The same with another token.
+    pub fn admin_as(&self, token: &str, method: &str, path: &str) -> Ask {
+        self.client.ask(self.gateway.admin, method, path).bearer(token)
+    }
+
+    /// Ends the gateway as a supervisor does, and opens what it left behind.
+    pub async fn stop(&mut self) -> Books {
+        self.gateway.terminate();
+        self.stop_began().await
+    }
+
+    /// The same for a gateway that was told to end already.
+    pub async fn stop_began(&mut self) -> Books {
+        let status = self.gateway.ended().await;
+        assert!(status.success(), "{status}\n{}", self.gateway.log());
+        Books::open(&self.launch.ledger())
+    }
+
+    /// Starts a gateway on the same ledger.
+    pub async fn restart(&mut self) {
+        self.gateway = self.launch.start().await;
+    }
+}
+
+/// The body of a chat.
+pub fn chat_body(stream: bool) -> Value {
+    json!({
+        "model": "sim-small",
+        "stream": stream,
+        "messages": [{ "role": "user", "content": "What does a call cost?" }],
+    })
+}
