@@ -21,7 +21,7 @@ use crate::config::{Config, Environment, LedgerUrl, Secret};
 use crate::credit::Timestamp;
 use crate::directory::Directory;
 use crate::gateway::{self, Gateway, Upstream};
-use crate::ledger::{Clock, Ledger, Settler, sqlite};
+use crate::ledger::{Clock, Ledger, Settler, redis, sqlite};
 use crate::metrics::Metrics;
 use crate::{server, sim, telemetry};
 
@@ -95,8 +95,7 @@ impl App {
         let config = Arc::new(config);
         let metrics = Arc::new(Metrics::new());
         let clock: Clock = Arc::new(now);
-        let LedgerUrl::Sqlite(path) = &config.ledger;
-        let ledger = Ledger::Sqlite(Arc::new(sqlite::Store::open(path, Arc::clone(&clock))?));
+        let ledger = open_ledger(&config.ledger, &clock).await?;
         let directory = Arc::new(Directory::new(ledger.clone(), Arc::clone(&metrics)));
         let settler = Settler::start(ledger.clone(), config.limits.hold_ttl);
         let ready = Arc::new(AtomicBool::new(true));
@@ -171,6 +170,17 @@ impl Serving {
             tracing::error!(%error, "a listener failed");
         }
     }
+}
+
+async fn open_ledger(url: &LedgerUrl, clock: &Clock) -> anyhow::Result<Ledger> {
+    let clock = Arc::clone(clock);
+    Ok(match url {
+        LedgerUrl::Sqlite(path) => Ledger::Sqlite(Arc::new(sqlite::Store::open(path, clock)?)),
+        LedgerUrl::Redis(url) => {
+            let store = redis::Store::open(url.expose(), clock, redis::Settings::default()).await;
+            Ledger::Redis(Arc::new(store.with_context(|| format!("the ledger is {url}"))?))
+        }
+    })
 }
 
 fn upstreams(

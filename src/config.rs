@@ -32,7 +32,7 @@ mod tests;
 pub use choice::{Administration, SessionGrants, UnknownRoutes, WhenExhausted};
 pub use error::ConfigError;
 pub use secret::{Secret, SecretError, SecretSource};
-pub use url::{BaseUrl, LedgerUrl};
+pub use url::{BaseUrl, LedgerUrl, RedisUrl};
 
 use scalar::{count, scalar, size};
 

@@ -6,6 +6,8 @@
 use std::sync::Arc;
 
 pub mod audit;
+mod fingerprint;
+pub mod redis;
 mod settler;
 pub mod sqlite;
 
@@ -69,6 +71,8 @@ pub enum Changed {
 pub enum Ledger {
     /// One SQLite file on this machine.
     Sqlite(Arc<sqlite::Store>),
+    /// A Redis server, which many gateways may share.
+    Redis(Arc<redis::Store>),
 }
 
 impl Ledger {
@@ -81,6 +85,7 @@ impl Ledger {
     ) -> Result<Reply, LedgerError> {
         match self {
             Self::Sqlite(store) => store.apply(account, id, operation).await,
+            Self::Redis(store) => store.apply(account, id, operation).await,
         }
     }
 
@@ -88,6 +93,7 @@ impl Ledger {
     pub async fn change(&self, id: Id, change: Change) -> Result<Changed, LedgerError> {
         match self {
             Self::Sqlite(store) => store.change(id, change).await,
+            Self::Redis(store) => store.change(id, change).await,
         }
     }
 
@@ -99,6 +105,7 @@ impl Ledger {
     ) -> Result<Option<Account>, LedgerError> {
         match self {
             Self::Sqlite(store) => store.read(account, period).await,
+            Self::Redis(store) => store.read(account, period).await,
         }
     }
 
@@ -106,6 +113,7 @@ impl Ledger {
     pub async fn record(&self, account: &AccountId) -> Result<Option<Record>, LedgerError> {
         match self {
             Self::Sqlite(store) => store.record(account).await,
+            Self::Redis(store) => store.record(account).await,
         }
     }
 
@@ -113,6 +121,7 @@ impl Ledger {
     pub async fn records(&self, after: &str, limit: u32) -> Result<Vec<Record>, LedgerError> {
         match self {
             Self::Sqlite(store) => store.records(after, limit).await,
+            Self::Redis(store) => store.records(after, limit).await,
         }
     }
 
@@ -120,6 +129,7 @@ impl Ledger {
     pub async fn key(&self, hash: KeyHash) -> Result<Option<KnownKey>, LedgerError> {
         match self {
             Self::Sqlite(store) => store.key(hash).await,
+            Self::Redis(store) => store.key(hash).await,
         }
     }
 
@@ -127,6 +137,7 @@ impl Ledger {
     pub async fn keys(&self, account: Option<&AccountId>) -> Result<Vec<Key>, LedgerError> {
         match self {
             Self::Sqlite(store) => store.keys(account).await,
+            Self::Redis(store) => store.keys(account).await,
         }
     }
 
@@ -139,6 +150,7 @@ impl Ledger {
     ) -> Result<Vec<Entry>, LedgerError> {
         match self {
             Self::Sqlite(store) => store.entries(account, after, limit).await,
+            Self::Redis(store) => store.entries(account, after, limit).await,
         }
     }
 
@@ -146,6 +158,7 @@ impl Ledger {
     pub async fn explain(&self, id: Id) -> Result<Vec<(AccountId, Entry)>, LedgerError> {
         match self {
             Self::Sqlite(store) => store.explain(id).await,
+            Self::Redis(store) => store.explain(id).await,
         }
     }
 
@@ -157,6 +170,7 @@ impl Ledger {
     ) -> Result<Option<Source>, LedgerError> {
         match self {
             Self::Sqlite(store) => store.source(account, source).await,
+            Self::Redis(store) => store.source(account, source).await,
         }
     }
 
@@ -164,6 +178,7 @@ impl Ledger {
     pub async fn audit(&self) -> Result<audit::Report, LedgerError> {
         match self {
             Self::Sqlite(store) => store.audit().await,
+            Self::Redis(store) => store.audit().await,
         }
     }
 
@@ -171,6 +186,7 @@ impl Ledger {
     pub fn is_available(&self) -> bool {
         match self {
             Self::Sqlite(store) => store.is_available(),
+            Self::Redis(store) => store.is_available(),
         }
     }
 
@@ -178,6 +194,8 @@ impl Ledger {
     pub async fn close(&self) {
         match self {
             Self::Sqlite(store) => store.close().await,
+            // Nothing is queued here: every answer was given.
+            Self::Redis(_) => {}
         }
     }
 }

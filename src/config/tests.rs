@@ -186,7 +186,7 @@ fn the_environment_stands_above_the_file() {
     .unwrap();
     assert_eq!(config.listen.to_string(), "0.0.0.0:80");
     assert_eq!(config.admin_listen.to_string(), "127.0.0.1:8081");
-    assert_eq!(config.ledger.path(), Path::new("/var/lib/creditgate/creditgate.db"));
+    assert_eq!(config.ledger.to_string(), "sqlite:///var/lib/creditgate/creditgate.db");
     let openai = &config.providers["openai"];
     assert_eq!(openai.base_url.as_str(), "http://localhost:9000/v1");
     assert_eq!(openai.key, Some(SecretSource::Env("CREDITGATE_OPENAI_KEY".to_owned())));
@@ -197,7 +197,7 @@ fn the_environment_stands_above_the_file() {
 fn a_mistake_in_the_environment_names_the_variable_and_not_its_value() {
     for (name, value) in [
         ("CREDITGATE_LISTEN", "localhost"),
-        ("CREDITGATE_LEDGER", "redis://:hunter2@localhost"),
+        ("CREDITGATE_LEDGER", "redis://:hunter2@localhost:port"),
         ("CREDITGATE_OPENAI_BASE_URL", "https://me:hunter2@localhost"),
     ] {
         let error = with_env(&[(name, value)]).unwrap_err().to_string();
@@ -246,6 +246,37 @@ fn base_urls_fall_into_their_parts() {
         "https://api example.com",
     ] {
         assert!(with_env(&[("CREDITGATE_OPENAI_BASE_URL", bad)]).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn the_password_of_the_ledger_is_never_shown() {
+    for (url, shown) in [
+        ("redis://localhost:6379", "redis://localhost:6379"),
+        ("redis://localhost", "redis://localhost"),
+        (
+            "rediss://gateway:hunter2@ledger.example.com:6380/2",
+            "rediss://gateway:***@ledger.example.com:6380/2",
+        ),
+        ("redis://:hunter2@[::1]:6379", "redis://:***@[::1]:6379"),
+    ] {
+        let config = with_env(&[("CREDITGATE_LEDGER", url)]).unwrap();
+        assert_eq!(config.ledger.to_string(), shown);
+        assert!(matches!(&config.ledger, LedgerUrl::Redis(redis) if redis.expose() == url));
+        assert!(config.effective().contains(&format!("ledger = \"{shown}\"")));
+        assert!(!format!("{config:?}").contains("hunter2"));
+    }
+    for bad in [
+        "redis://",
+        "redis://localhost:",
+        "redis://localhost:99999",
+        "redis://localhost/accounts",
+        "redis://localhost?protocol=resp3",
+        "rediss://localhost/#insecure",
+        "valkey://localhost",
+        "http://localhost",
+    ] {
+        assert!(with_env(&[("CREDITGATE_LEDGER", bad)]).is_err(), "{bad}");
     }
 }
 

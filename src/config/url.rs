@@ -1,7 +1,7 @@
 //! Addresses: a provider's, the ledger's, and those of pages for people.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use http::Uri;
 use serde::de::{Deserialize, Deserializer, Error};
@@ -60,35 +60,80 @@ impl fmt::Display for BaseUrl {
 pub enum LedgerUrl {
     /// A file of `SQLite`.
     Sqlite(PathBuf),
-}
-
-impl LedgerUrl {
-    /// The ledger's file.
-    pub fn path(&self) -> &Path {
-        match self {
-            Self::Sqlite(path) => path,
-        }
-    }
+    /// A Redis server.
+    Redis(RedisUrl),
 }
 
 impl Scalar for LedgerUrl {
     const EXPECTED: &'static str = "\"sqlite://\" and the path of a file, such as \"sqlite://creditgate.db\" or \
-                                    \"sqlite:///var/lib/creditgate/creditgate.db\"; other ledgers, such as Redis, are \
-                                    not in this version";
+                                    \"sqlite:///var/lib/creditgate/creditgate.db\", or the address of a Redis server, \
+                                    such as \"redis://localhost:6379\" or \"rediss://user:password@host:6379/0\"";
 
     fn from_text(text: &str) -> Option<Self> {
-        let path = text.strip_prefix("sqlite://")?;
+        let Some(path) = text.strip_prefix("sqlite://") else {
+            return RedisUrl::from_text(text).map(Self::Redis);
+        };
         // `:memory:` and `?mode=…` are SQLite's own words for something that is not a file, or not one for long.
         let file = !path.is_empty() && !path.starts_with(':') && !path.contains(['?', '#']);
         file.then(|| Self::Sqlite(PathBuf::from(path)))
     }
 }
 
+/// With the password masked.
 impl fmt::Display for LedgerUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sqlite(path) => write!(f, "sqlite://{}", path.display()),
+            Self::Redis(url) => fmt::Display::fmt(url, f),
         }
+    }
+}
+
+/// The address of a Redis server: redis or rediss (with TLS), perhaps user and password, host, port, and perhaps the
+/// number of a database. It is shown with the password masked.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RedisUrl(String);
+
+impl RedisUrl {
+    /// The whole address, for the one place that connects.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    fn from_text(text: &str) -> Option<Self> {
+        // A fragment would switch off the check of certificates, a query other things.
+        let uri: Uri = if text.contains(['?', '#']) { None } else { text.parse().ok() }?;
+        let redis = matches!(uri.scheme_str(), Some("redis" | "rediss"));
+        let authority = uri.authority()?;
+        // What stands after the host is a port or nothing: not `:` alone, not `:99999`.
+        let place = authority.as_str().rsplit('@').next()?;
+        let place_is_whole = match authority.port_u16() {
+            Some(port) => place == format!("{}:{port}", authority.host()),
+            None => place == authority.host(),
+        };
+        let database = uri.path().trim_start_matches('/');
+        let numbered = database.len() <= 4 && database.bytes().all(|byte| byte.is_ascii_digit());
+        let whole = redis && place_is_whole && !authority.host().is_empty() && numbered;
+        whole.then(|| Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for RedisUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some((scheme, rest)) = self.0.split_once("://") else { return f.write_str("***") };
+        match rest.rsplit_once('@') {
+            None => write!(f, "{scheme}://{rest}"),
+            Some((caller, place)) => match caller.split_once(':') {
+                Some((user, _)) => write!(f, "{scheme}://{user}:***@{place}"),
+                None => write!(f, "{scheme}://{caller}@{place}"),
+            },
+        }
+    }
+}
+
+impl fmt::Debug for RedisUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

@@ -1,11 +1,11 @@
 //! The credit core beside a model of it: random histories on both must give the same books.
 
 mod audit;
-mod engine;
-mod history;
+pub(crate) mod engine;
+pub(crate) mod history;
 mod model;
 mod pair;
-mod reached;
+pub(crate) mod reached;
 mod stories;
 
 use std::cell::RefCell;

@@ -16,5 +16,6 @@ mod logs;
 mod malformed;
 mod operate;
 mod persistence;
+mod redis;
 mod refused;
 mod untouched;

@@ -6,12 +6,12 @@
 use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
-use sha2::{Digest, Sha256};
 
 use crate::credit::{
     Account, AccountId, Broken, Done, Entry, ExpiredHold, Fact, Hold, Id, Lot, LotKind, Operation,
     Part, REMEMBERED_MILLIS, Refusal, Reply, Source, SourceId, Timestamp, apply,
 };
+use crate::ledger::fingerprint::fingerprint;
 
 /// Accounts kept in memory; beyond it all are dropped and read again as they are needed.
 const CACHED: usize = 100_000;
@@ -374,17 +374,6 @@ fn remember(
     let sql = "INSERT INTO operation VALUES (?1, ?2, ?3, ?4, ?5)";
     let row = params![bytes(id), step, account.as_str(), fingerprint, to_json(outcome)?];
     db.prepare_cached(sql)?.execute(row).map(|_| ())
-}
-
-/// Tells whether a repeated operation brings the same arguments.
-fn fingerprint(account: &AccountId, operation: &Operation) -> [u8; 16] {
-    let mut hash = Sha256::new();
-    hash.update(account.as_str());
-    // Arguments of our own types: writing them as JSON can't fail, and to an empty text it would be refused below.
-    hash.update(serde_json::to_vec(operation).unwrap_or_default());
-    let mut half = [0; 16];
-    half.copy_from_slice(&hash.finalize()[..16]);
-    half
 }
 
 fn bytes(id: Id) -> [u8; 16] {

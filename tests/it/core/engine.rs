@@ -82,7 +82,8 @@ async fn replay(path: &std::path::Path, history: &History, seed: u64) -> usize {
     steps
 }
 
-fn remember(
+/// Keeps the sources as an engine does: the core is told of one and answers with it.
+pub(crate) fn remember(
     sources: &mut HashMap<SourceId, Source>,
     own: Option<&SourceId>,
     applied: &creditgate::credit::Applied,

@@ -8,19 +8,19 @@ use creditgate::credit::{Credits, LotKind, Timestamp};
 use proptest::prelude::*;
 use proptest::sample::select;
 
-pub(super) use resolver::Resolver;
+pub(crate) use resolver::Resolver;
 
 const SECOND: i64 = 1000;
 const DAY: i64 = 86_400 * SECOND;
 const MAX: u64 = Credits::MAX.micros();
 
 #[derive(Clone, Debug)]
-pub(super) struct History {
-    pub(super) steps: Vec<Step>,
+pub(crate) struct History {
+    pub(crate) steps: Vec<Step>,
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Step {
+pub(crate) struct Step {
     wait: Wait,
     call: Call,
     /// How long after the step a reader looks.
@@ -71,14 +71,14 @@ enum Month {
 }
 
 /// Everyday histories: few lots and small amounts, so that accounts run out.
-pub(super) fn small() -> impl Strategy<Value = History> {
+pub(crate) fn small() -> impl Strategy<Value = History> {
     let amount = prop_oneof![12 => 0..=6_u64, 3 => 0..=25_u64, 1 => 0..=3_000_001_u64].boxed();
     let grant = prop_oneof![6 => 1..=12_u64, 2 => 0..=60_u64, 1 => 0..=5_000_003_u64].boxed();
     prop::collection::vec(step(amount, grant), 40..=200).prop_map(opened)
 }
 
 /// Histories at the limit of what an account may hold.
-pub(super) fn vast() -> impl Strategy<Value = History> {
+pub(crate) fn vast() -> impl Strategy<Value = History> {
     let near = prop_oneof![0..=6_u64, MAX / 2 - 2..=MAX / 2 + 2, MAX - 6..=MAX].boxed();
     let owing = prop::bool::ANY.prop_map(|owing| if owing { in_debt() } else { vec![] });
     let rest = prop::collection::vec(step(near.clone(), near), 40..=120);
@@ -87,7 +87,7 @@ pub(super) fn vast() -> impl Strategy<Value = History> {
 
 /// Histories with as many holds as an account may have, twice within the time for which expired ones are
 /// remembered.
-pub(super) fn crowded() -> impl Strategy<Value = History> {
+pub(crate) fn crowded() -> impl Strategy<Value = History> {
     let amount = (0..=3_u64).boxed();
     let rest = prop::collection::vec(step(amount.clone(), amount), 30..=60);
     (crowd(), rest.clone(), crowd(), rest).prop_map(|(crowd, rest, more, end)| {

@@ -57,13 +57,13 @@ const FACTS: [&str; 12] = [
 ];
 
 #[derive(Clone, Default)]
-pub(super) struct Reached {
+pub(crate) struct Reached {
     answers: BTreeMap<String, usize>,
     facts: BTreeMap<&'static str, usize>,
 }
 
 impl Reached {
-    pub(super) fn note(
+    pub(crate) fn note(
         &mut self,
         operation: &Operation,
         outcome: &Result<Done, Refusal>,
@@ -85,12 +85,22 @@ impl Reached {
         }
     }
 
-    pub(super) fn operations(&self) -> usize {
+    /// Counts what another run has reached as well.
+    pub(crate) fn add(&mut self, other: &Self) {
+        for (answer, times) in &other.answers {
+            *self.answers.entry(answer.clone()).or_default() += times;
+        }
+        for (fact, times) in &other.facts {
+            *self.facts.entry(fact).or_default() += times;
+        }
+    }
+
+    pub(crate) fn operations(&self) -> usize {
         self.answers.values().sum()
     }
 
     /// Every answer and every fact was reached, and none that is not the core's.
-    pub(super) fn assert_complete(&self) {
+    pub(crate) fn assert_complete(&self) {
         let never = |names: &[&'static str], reached: &dyn Fn(&str) -> bool| {
             names.iter().filter(|name| !reached(name)).copied().collect::<Vec<_>>()
         };
@@ -103,7 +113,7 @@ impl Reached {
     }
 
     /// No refusal crowds out the rest: each is at most a third of the operations.
-    pub(super) fn assert_varied(&self) {
+    pub(crate) fn assert_varied(&self) {
         let mut kinds = BTreeMap::<&str, usize>::new();
         for (answer, times) in &self.answers {
             let kind = answer.split_once(": ").map_or(answer.as_str(), |(_, kind)| kind);

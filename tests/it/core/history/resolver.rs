@@ -11,16 +11,16 @@ use super::{Call, DAY, Month, Step, Wait, Which};
 const START: i64 = 1_769_853_600_000;
 
 /// An operation with its id and its instant, and what a reader asks after it.
-pub(in crate::core) struct Asked {
-    pub(in crate::core) id: Id,
-    pub(in crate::core) operation: Operation,
-    pub(in crate::core) now: Timestamp,
-    pub(in crate::core) period: Option<Period>,
-    pub(in crate::core) later: Timestamp,
+pub(crate) struct Asked {
+    pub(crate) id: Id,
+    pub(crate) operation: Operation,
+    pub(crate) now: Timestamp,
+    pub(crate) period: Option<Period>,
+    pub(crate) later: Timestamp,
 }
 
 /// Turns steps into operations; remembers only what a gateway and a billing system would.
-pub(in crate::core) struct Resolver {
+pub(crate) struct Resolver {
     now: i64,
     anchor: i64,
     allowance: u64,
@@ -35,7 +35,7 @@ impl Default for Resolver {
 }
 
 impl Resolver {
-    pub(in crate::core) fn resolve(&mut self, step: &Step, account: &Account) -> Asked {
+    pub(crate) fn resolve(&mut self, step: &Step, account: &Account) -> Asked {
         self.now = match step.wait {
             Wait::Millis(millis) => (self.now + millis).max(START),
             Wait::Landmark(nth, past) => {

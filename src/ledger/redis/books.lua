@@ -1,0 +1,809 @@
+-- The rules of money in Redis: the twin of src/credit (operation.rs, account.rs), function by function. It decides and
+-- writes in one script; apply.lua and change.lua, which follow this text, say what is asked and what is answered.
+--
+-- An error in a script does not undo its earlier writes. So everything is read and computed first, inside `plan_step`,
+-- where an error leaves no trace; `write` comes last and has nothing in it that can fail.
+--
+-- Numbers are doubles: exact below 2^53, and printed with `text`, because tostring() turns to exponents at 10^14.
+-- Amounts are µ up to 4*10^15, so the sum of two stays exact. Arguments are checked by pattern before they are used.
+--
+-- KEYS  1 account   hash   f format, q seq, t clock, g gate_until, v version, d debt, p plan_start, n lots_opened
+--                          L<no> kind:start:end:granted:remaining:held      S<no> the lot's source
+--                          H<id> deadline:done:parts                        E<id> order:charged:settle_until
+--       2 sources   hash   source -> lot:kind:start:end:granted:expired:voided:reclaimed, for ever
+--       3 operations hash  id.step -> fingerprint outcome; one for each hour of the ids, gone 73 h after it
+--       4 log       stream a account, e entry
+--       5 names     sorted set of the shard's accounts
+-- Kinds of lots are P plan, G gift, B bought. Parts are lot=amount,lot=amount. `order` is the number of the entry that
+-- let the hold expire.
+--
+-- An entry: seq at op balance fact arguments. Facts: grant lot kind start end amount repaid [source] · gate until
+-- version · plan lot allowance change · hold id amount deadline parts · extend id parts deadline done · settle (or
+-- settle_late) id charged parts owed · release id · hold_expired id done parts settle_until · lot_expired lot amount ·
+-- repay parts · void lot total taken owed source. An id that is the operation's own is written =, no parts are -.
+
+local MAX = 4000000000000000
+local EXACT = 9007199254740991
+local FOREVER = 253402300799000
+local REMEMBERED = 259200000
+local HOUR = 3600000
+local HOLDS_MAX = 1000
+local FORMAT = '1'
+local PRIORITY = { P = 10, G = 15, B = 20 }
+
+-- What is asked: the account, the clock, the account's clock, the operation's id and its instant.
+local account, clock, now, id, made_at
+-- The books, the fields as they are stored, the new entries, and the sources that were looked at.
+local A, old, entries, sources
+
+local function broken(reason)
+  error({ err = reason }, 0)
+end
+
+local function text(number)
+  return string.format('%.0f', number)
+end
+
+local function number(given, most)
+  if type(given) ~= 'string' or #given > 16 or not string.find(given, '^%d+$') then
+    broken('a number was expected')
+  end
+  local value = tonumber(given)
+  if value > (most or EXACT) then
+    broken('a number is too large')
+  end
+  return value
+end
+
+local function less(from, amount, what)
+  if amount > from then
+    broken(what .. ' would fall below nothing')
+  end
+  return from - amount
+end
+
+local function more(to, amount, what)
+  if to + amount > MAX then
+    broken(what .. ' would pass the limit')
+  end
+  return to + amount
+end
+
+local function capped(sum)
+  return math.min(sum, MAX)
+end
+
+local function at_least_nothing(difference)
+  return math.max(difference, 0)
+end
+
+local function later(millis)
+  return math.min(now + millis, FOREVER)
+end
+
+-- Texts --------------------------------------------------------------------------------------------------------------
+
+local function parts_text(parts)
+  local texts = {}
+  for i, part in ipairs(parts) do
+    texts[i] = text(part.lot) .. '=' .. text(part.amount)
+  end
+  return table.concat(texts, ',')
+end
+
+local function parse_parts(given)
+  local parts = {}
+  for lot, amount in string.gmatch(given, '(%d+)=(%d+)') do
+    parts[#parts + 1] = { lot = tonumber(lot), amount = tonumber(amount) }
+  end
+  return parts
+end
+
+local function lot_text(lot)
+  return table.concat({
+    lot.kind, text(lot.start), text(lot.fin), text(lot.granted), text(lot.remaining), text(lot.held),
+  }, ':')
+end
+
+local function parse_lot(no, given)
+  local kind, start, fin, granted, remaining, held =
+    string.match(given, '^([PGB]):(%d+):(%d+):(%d+):(%d+):(%d+)$')
+  if not kind then
+    broken('a lot can not be read')
+  end
+  return {
+    no = number(no), kind = kind, start = tonumber(start), fin = tonumber(fin),
+    granted = tonumber(granted), remaining = tonumber(remaining), held = tonumber(held),
+  }
+end
+
+local function hold_text(hold)
+  return table.concat(
+    { text(hold.deadline), text(hold.done), parts_text(hold.parts) }, ':')
+end
+
+local function parse_hold(hold_id, given)
+  local deadline, done, parts = string.match(given, '^(%d+):(%d+):([%d=,]*)$')
+  if not deadline then
+    broken('a hold can not be read')
+  end
+  return {
+    id = hold_id, deadline = tonumber(deadline), done = tonumber(done),
+    parts = parse_parts(parts), text = given,
+  }
+end
+
+local function parse_expired(hold_id, given)
+  local order, charged, settle_until = string.match(given, '^(%d+):(%d+):(%d+)$')
+  if not order then
+    broken('an expired hold can not be read')
+  end
+  return {
+    id = hold_id, order = tonumber(order), charged = tonumber(charged),
+    settle_until = tonumber(settle_until), text = given,
+  }
+end
+
+local function source_text(source)
+  return table.concat({
+    text(source.lot), source.kind, text(source.start), text(source.fin), text(source.granted),
+    text(source.expired), text(source.voided), text(source.reclaimed),
+  }, ':')
+end
+
+local function parse_source(given)
+  local lot, kind, start, fin, granted, expired, voided, reclaimed =
+    string.match(given, '^(%d+):([PGB]):(%d+):(%d+):(%d+):(%d+):(%d+):(%d+)$')
+  if not lot then
+    broken('a source can not be read')
+  end
+  return {
+    lot = tonumber(lot), kind = kind, start = tonumber(start), fin = tonumber(fin),
+    granted = tonumber(granted), expired = tonumber(expired), voided = tonumber(voided),
+    reclaimed = tonumber(reclaimed),
+  }
+end
+
+-- Reading ------------------------------------------------------------------------------------------------------------
+
+local function burns_before(a, b)
+  if PRIORITY[a.kind] ~= PRIORITY[b.kind] then
+    return PRIORITY[a.kind] < PRIORITY[b.kind]
+  elseif a.fin ~= b.fin then
+    return a.fin < b.fin
+  elseif a.start ~= b.start then
+    return a.start < b.start
+  end
+  return a.no < b.no
+end
+
+local function by_id(a, b)
+  return a.id < b.id
+end
+
+local function in_order(a, b)
+  return a.order < b.order
+end
+
+local function load()
+  old, entries, sources = {}, {}, {}
+  A = { lots = {}, holds = {}, expired = {} }
+  local stored = redis.call('HGETALL', KEYS[1])
+  for i = 1, #stored, 2 do
+    local field, value = stored[i], stored[i + 1]
+    local kind, rest = string.sub(field, 1, 1), string.sub(field, 2)
+    old[field] = value
+    if kind == 'L' then
+      A.lots[#A.lots + 1] = parse_lot(rest, value)
+    elseif kind == 'H' then
+      A.holds[#A.holds + 1] = parse_hold(rest, value)
+    elseif kind == 'E' then
+      A.expired[#A.expired + 1] = parse_expired(rest, value)
+    end
+  end
+  if old.f and old.f ~= FORMAT then
+    broken('its books have format ' .. old.f .. ', which this version does not know')
+  end
+  for _, field in ipairs({ 'q', 't', 'g', 'v', 'd', 'p', 'n' }) do
+    A[field] = number(old[field] or '0')
+  end
+  for _, lot in ipairs(A.lots) do
+    lot.source = old['S' .. text(lot.no)]
+  end
+  table.sort(A.lots, burns_before)
+  table.sort(A.holds, by_id)
+  table.sort(A.expired, in_order)
+end
+
+local function source_named(name)
+  if sources[name] == nil then
+    local stored = redis.call('HGET', KEYS[2], name)
+    sources[name] = stored and { value = parse_source(stored), text = stored } or false
+  end
+  return sources[name] or nil
+end
+
+-- Books --------------------------------------------------------------------------------------------------------------
+
+local function unheld(lot)
+  return at_least_nothing(lot.remaining - lot.held)
+end
+
+local function is_open(lot)
+  return lot.start <= now and now < lot.fin
+end
+
+local function sum(parts)
+  local total = 0
+  for _, part in ipairs(parts) do
+    total = capped(total + part.amount)
+  end
+  return total
+end
+
+local function lot_numbered(no)
+  for _, lot in ipairs(A.lots) do
+    if lot.no == no then
+      return lot
+    end
+  end
+end
+
+local function place_of(list, wanted)
+  for place, each in ipairs(list) do
+    if each.id == wanted then
+      return place
+    end
+  end
+end
+
+local function lot_of(part)
+  return lot_numbered(part.lot) or broken('lot ' .. text(part.lot) .. ' is not there')
+end
+
+local function reserve(parts)
+  for _, part in ipairs(parts) do
+    local lot = lot_of(part)
+    lot.held = more(lot.held, part.amount, 'hold')
+  end
+end
+
+local function unreserve(place)
+  for _, part in ipairs(table.remove(A.holds, place).parts) do
+    local lot = lot_of(part)
+    lot.held = less(lot.held, part.amount, 'release')
+  end
+end
+
+local function take(parts)
+  for _, part in ipairs(parts) do
+    local lot = lot_of(part)
+    lot.remaining = less(lot.remaining, part.amount, 'lot')
+  end
+end
+
+-- Drops what no rule needs any more. Expired holds stand in the order in which they may be settled.
+local function forget()
+  for place = #A.lots, 1, -1 do
+    local lot = A.lots[place]
+    local current_plan = lot.kind == 'P' and now < lot.fin
+    if lot.remaining == 0 and not current_plan then
+      table.remove(A.lots, place)
+    end
+  end
+  while A.expired[1] and (now >= A.expired[1].settle_until or #A.expired > HOLDS_MAX) do
+    table.remove(A.expired, 1)
+  end
+end
+
+local function balance()
+  local total = 0
+  for _, lot in ipairs(A.lots) do
+    total = total + lot.remaining
+  end
+  return total - A.d
+end
+
+local function short(hold_id)
+  return hold_id == id and '=' or hold_id
+end
+
+-- Writes the next entry, once the books have changed.
+local function record(fact, ...)
+  forget()
+  A.q, A.t = A.q + 1, now
+  local words = { text(A.q), text(now), id, text(balance()), fact }
+  for _, word in ipairs({ ... }) do
+    if type(word) == 'number' then
+      word = text(word)
+    elseif type(word) == 'table' then
+      word = #word > 0 and parts_text(word) or '-'
+    end
+    words[#words + 1] = word
+  end
+  entries[#entries + 1] = table.concat(words, ' ')
+end
+
+local function check()
+  local held = {}
+  for _, hold in ipairs(A.holds) do
+    for _, part in ipairs(hold.parts) do
+      held[part.lot] = (held[part.lot] or 0) + part.amount
+    end
+    if hold.done > sum(hold.parts) then
+      broken('hold ' .. hold.id .. ': more work done than held')
+    end
+  end
+  for _, lot in ipairs(A.lots) do
+    if lot.held > lot.remaining or lot.remaining > lot.granted then
+      broken('lot ' .. text(lot.no) .. ': held <= remaining <= granted fails')
+    elseif lot.held ~= (held[lot.no] or 0) then
+      broken('lot ' .. text(lot.no) .. ': held is not the sum of open holds')
+    end
+  end
+end
+
+-- What could be spent: active plan gift purchased held debt plan_end, which is - without a plan lot.
+local function funds()
+  local sums, held, plan_end = { P = 0, G = 0, B = 0 }, 0, '-'
+  for _, lot in ipairs(A.lots) do
+    if is_open(lot) then
+      if lot.kind == 'P' then
+        plan_end = text(lot.fin)
+      end
+      sums[lot.kind] = capped(sums[lot.kind] + unheld(lot))
+      held = capped(held + lot.held)
+    end
+  end
+  return table.concat({
+    now < A.g and '1' or '0', text(sums.P), text(sums.G), text(sums.B), text(held), text(A.d), plan_end,
+  }, ' ')
+end
+
+-- Operations ---------------------------------------------------------------------------------------------------------
+
+local function has_room(amount)
+  local total = amount
+  for _, lot in ipairs(A.lots) do
+    total = total + lot.remaining
+    if total > MAX then
+      return false
+    end
+  end
+  return true
+end
+
+local function first_of(parts, amount)
+  local left, taken = amount, {}
+  for _, part in ipairs(parts) do
+    local portion = math.min(part.amount, left)
+    if portion > 0 then
+      taken[#taken + 1] = { lot = part.lot, amount = portion }
+      left = left - portion
+    end
+  end
+  return taken
+end
+
+local function unheld_parts(amount)
+  local parts, missing = {}, amount
+  for _, lot in ipairs(A.lots) do
+    local portion = is_open(lot) and math.min(unheld(lot), missing) or 0
+    if portion > 0 then
+      parts[#parts + 1] = { lot = lot.no, amount = portion }
+      missing = missing - portion
+    end
+  end
+  return parts, missing
+end
+
+local function expire_holds()
+  local place = 1
+  while A.holds[place] do
+    local hold = A.holds[place]
+    if hold.deadline <= now then
+      local parts, settle_until = first_of(hold.parts, hold.done), later(REMEMBERED)
+      unreserve(place)
+      take(parts)
+      A.expired[#A.expired + 1] =
+        { id = hold.id, order = A.q + 1, charged = hold.done, settle_until = settle_until }
+      record('hold_expired', short(hold.id), hold.done, parts, settle_until)
+    else
+      place = place + 1
+    end
+  end
+end
+
+local function expire_lots()
+  local function next_ended()
+    for _, lot in ipairs(A.lots) do
+      if lot.fin <= now and unheld(lot) > 0 then
+        return lot
+      end
+    end
+  end
+  local lot = next_ended()
+  while lot do
+    local amount = unheld(lot)
+    take({ { lot = lot.no, amount = amount } })
+    if lot.source then
+      local source = source_named(lot.source)
+      if source then
+        source.value.expired = capped(source.value.expired + amount)
+      end
+    end
+    record('lot_expired', lot.no, amount)
+    lot = next_ended()
+  end
+end
+
+local function carry_out_due()
+  expire_holds()
+  expire_lots()
+  if now < A.g and A.d > 0 then
+    local parts = unheld_parts(A.d)
+    if #parts > 0 then
+      take(parts)
+      A.d = less(A.d, sum(parts), 'debt')
+      record('repay', parts)
+    end
+  end
+end
+
+local function open_lot(kind, start, fin, amount, source)
+  local no, repaid = A.n + 1, math.min(A.d, amount)
+  A.d = less(A.d, repaid, 'debt')
+  if kind == 'P' then
+    -- One plan lot at a time: a new period ends the one before it.
+    for _, lot in ipairs(A.lots) do
+      if lot.kind == 'P' then
+        lot.fin = math.min(lot.fin, now)
+      end
+    end
+    A.p = start
+  end
+  A.n = no
+  A.lots[#A.lots + 1] = {
+    no = no, kind = kind, source = source, start = start, fin = fin,
+    granted = amount, remaining = amount - repaid, held = 0,
+  }
+  table.sort(A.lots, burns_before)
+  record('grant', no, kind, start, fin, amount, repaid, source)
+  return no, repaid
+end
+
+local function open_period(start, fin, allowance)
+  local due = start > A.p and start <= now and now < fin
+  if due and allowance > 0 and has_room(allowance) then
+    open_lot('P', start, fin, allowance)
+    carry_out_due()
+  end
+end
+
+local function shortage(missing)
+  local held = 0
+  for _, lot in ipairs(A.lots) do
+    if is_open(lot) then
+      held = capped(held + lot.held)
+    end
+  end
+  return missing <= held and '!held' or '!exhausted'
+end
+
+local function expired_place()
+  local place = place_of(A.expired, id)
+  return place and now < A.expired[place].settle_until and place or nil
+end
+
+-- Each takes its arguments as texts and gives the outcome as text; a refusal begins with an exclamation mark.
+local operations = {}
+
+function operations.grant(name, kind, start, fin, amount)
+  start, fin, amount = number(start, FOREVER), number(fin, FOREVER), number(amount, MAX)
+  if not PRIORITY[kind] then
+    broken('a kind of lot was expected')
+  end
+  local known = source_named(name)
+  if known then
+    known = known.value
+    local same = known.kind == kind and known.start == start and known.fin == fin
+      and known.granted == amount
+    return same and 'granted_before ' .. text(known.lot) or '!conflict'
+  end
+  if fin <= start or fin <= now then
+    return '!ended'
+  end
+  if not has_room(amount) then
+    return '!too_much'
+  end
+  sources[name] = { value = {
+    lot = A.n + 1, kind = kind, start = start, fin = fin, granted = amount,
+    expired = 0, voided = 0, reclaimed = 0,
+  } }
+  local lot, repaid = open_lot(kind, start, fin, amount, name)
+  return 'granted ' .. text(lot) .. ' ' .. text(repaid)
+end
+
+function operations.gate(gate_until, version)
+  gate_until, version = number(gate_until, FOREVER), number(version)
+  if version <= A.v then
+    return 'gated 1'
+  end
+  A.g, A.v = gate_until, version
+  record('gate', gate_until, version)
+  return 'gated 0'
+end
+
+function operations.plan(allowance)
+  allowance = number(allowance, MAX)
+  for _, lot in ipairs(A.lots) do
+    if lot.kind == 'P' and is_open(lot) then
+      local used = at_least_nothing(lot.granted - lot.remaining)
+      local remaining = math.max(at_least_nothing(allowance - used), lot.held)
+      local change = remaining - lot.remaining
+      if change > 0 and not has_room(change) then
+        return '!too_much'
+      elseif change > 0 then
+        lot.granted = more(lot.granted, change, 'plan')
+        lot.remaining = more(lot.remaining, change, 'plan')
+      elseif change < 0 then
+        lot.granted = less(lot.granted, -change, 'plan')
+        lot.remaining = less(lot.remaining, -change, 'plan')
+      end
+      if change ~= 0 then
+        record('plan', lot.no, allowance, change)
+      end
+      return 'planned ' .. text(change)
+    end
+  end
+  return 'planned 0'
+end
+
+function operations.hold(amount, ttl, version, start, fin, allowance)
+  amount, ttl, version = number(amount, MAX), number(ttl), number(version)
+  if version < A.v then
+    return '!stale ' .. text(A.v)
+  end
+  if now >= A.g then
+    return '!inactive'
+  end
+  if place_of(A.holds, id) or expired_place() then
+    return '!conflict'
+  end
+  if start then
+    open_period(number(start, FOREVER), number(fin, FOREVER), number(allowance, MAX))
+  end
+  if #A.holds >= HOLDS_MAX then
+    return '!too_many_holds'
+  end
+  if A.d > 0 then
+    return '!owed'
+  end
+  local parts, missing = unheld_parts(amount)
+  if missing > 0 then
+    return shortage(missing)
+  end
+  local deadline = later(ttl)
+  reserve(parts)
+  A.holds[#A.holds + 1] = { id = id, deadline = deadline, done = 0, parts = parts }
+  table.sort(A.holds, by_id)
+  record('hold', short(id), amount, deadline, parts)
+  return 'held'
+end
+
+function operations.extend(extra, ttl, done)
+  extra, ttl, done = number(extra, MAX), number(ttl), number(done, MAX)
+  local place = place_of(A.holds, id)
+  if not place then
+    return '!already_resolved'
+  end
+  local hold = A.holds[place]
+  if extra > 0 and now >= A.g then
+    return '!inactive'
+  end
+  local added, missing = unheld_parts(extra)
+  if missing > 0 then
+    return shortage(missing)
+  end
+  local total = sum(hold.parts) + extra
+  if total > MAX then
+    return '!too_much'
+  end
+  reserve(added)
+  for _, part in ipairs(added) do
+    hold.parts[#hold.parts + 1] = part
+  end
+  hold.deadline = math.max(hold.deadline, later(ttl))
+  hold.done = math.max(math.min(done, total), hold.done)
+  hold.text = nil
+  record('extend', short(id), added, hold.deadline, hold.done)
+  return 'extended'
+end
+
+function operations.settle(amount)
+  amount = number(amount, MAX)
+  local place, late = place_of(A.holds, id), expired_place()
+  local parts, charged = {}, amount
+  if place then
+    parts = first_of(A.holds[place].parts, amount)
+  elseif late then
+    -- The confirmed part was charged when the hold expired.
+    charged = at_least_nothing(amount - A.expired[late].charged)
+  else
+    return '!already_resolved'
+  end
+  local overrun, owed = unheld_parts(charged - sum(parts))
+  if A.d + owed > MAX then
+    return '!too_much'
+  end
+  for _, part in ipairs(overrun) do
+    parts[#parts + 1] = part
+  end
+  if place then
+    unreserve(place)
+  else
+    table.remove(A.expired, late)
+  end
+  take(parts)
+  A.d = more(A.d, owed, 'debt')
+  record(place and 'settle' or 'settle_late', short(id), charged, parts, owed)
+  return 'settled ' .. text(charged) .. ' ' .. text(owed)
+end
+
+function operations.release()
+  local place = place_of(A.holds, id)
+  if not place then
+    return '!already_resolved'
+  end
+  unreserve(place)
+  record('release', short(id))
+  return 'released'
+end
+
+function operations.void(name, total)
+  total = number(total, MAX)
+  local known = source_named(name)
+  if not known then
+    return '!unknown_source'
+  end
+  local source = known.value
+  total = math.min(total, source.granted)
+  local due = at_least_nothing(total - source.voided)
+  if due == 0 then
+    return 'voided 0 0'
+  end
+  local lot = lot_numbered(source.lot)
+  local rest = lot and unheld(lot) or 0
+  local taken = math.min(due, rest)
+  local gone = capped(capped(source.expired + source.reclaimed) + rest)
+  local owed = math.min(due - taken, at_least_nothing(source.granted - gone))
+  if A.d + owed > MAX then
+    return '!too_much'
+  end
+  source.voided = total
+  source.reclaimed = capped(capped(source.reclaimed + taken) + owed)
+  if taken > 0 then
+    take({ { lot = source.lot, amount = taken } })
+  end
+  A.d = more(A.d, owed, 'debt')
+  record('void', source.lot, total, taken, owed, name)
+  return 'voided ' .. text(taken) .. ' ' .. text(owed)
+end
+
+-- One operation on the books as they are in memory.
+local function step(operation, ...)
+  -- The source's lot may end in this very step.
+  if operation == 'grant' or operation == 'void' then
+    source_named((...))
+  end
+  carry_out_due()
+  local outcome = operations[operation](...)
+  carry_out_due()
+  check()
+  return outcome
+end
+
+-- What was asked before -----------------------------------------------------------------------------------------------
+
+-- The outcome of this very step, if it was carried out before; a conflict if it brings other arguments; too old if
+-- nobody could tell any more.
+local function answered(field, fingerprint)
+  if math.min(made_at + REMEMBERED, FOREVER) < clock then
+    return '!too_old'
+  end
+  local stored = redis.call('HGET', KEYS[3], field)
+  if not stored then
+    return nil
+  end
+  local known, outcome = string.match(stored, '^(%x+) (.+)$')
+  return known == fingerprint and outcome or '!conflict'
+end
+
+local function clock_of(given)
+  if given ~= '' then
+    return number(given, FOREVER)
+  end
+  local time = redis.call('TIME')
+  return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+end
+
+-- Writing ------------------------------------------------------------------------------------------------------------
+
+local function fields()
+  local fresh = { f = FORMAT }
+  for _, field in ipairs({ 'q', 't', 'g', 'v', 'd', 'p', 'n' }) do
+    fresh[field] = text(A[field])
+  end
+  for _, lot in ipairs(A.lots) do
+    fresh['L' .. text(lot.no)] = lot_text(lot)
+    fresh['S' .. text(lot.no)] = lot.source
+  end
+  for _, hold in ipairs(A.holds) do
+    fresh['H' .. hold.id] = hold.text or hold_text(hold)
+  end
+  for _, hold in ipairs(A.expired) do
+    fresh['E' .. hold.id] = hold.text
+      or table.concat({ text(hold.order), text(hold.charged), text(hold.settle_until) }, ':')
+  end
+  return fresh
+end
+
+-- What is to be written: lists of arguments, complete, so that writing them can't fail.
+local function prepare(memory_field, memory)
+  local set, gone, changed = {}, {}, {}
+  if #entries > 0 then
+    local fresh = fields()
+    for field, value in pairs(fresh) do
+      if old[field] ~= value then
+        set[#set + 1] = field
+        set[#set + 1] = value
+      end
+    end
+    for field in pairs(old) do
+      if not fresh[field] then
+        gone[#gone + 1] = field
+      end
+    end
+  end
+  for name, source in pairs(sources) do
+    local value = source and source_text(source.value)
+    if source and value ~= source.text then
+      changed[#changed + 1] = name
+      changed[#changed + 1] = value
+    end
+  end
+  -- These fail here, and not later, if a key holds something else.
+  redis.call('XLEN', KEYS[4])
+  redis.call('HLEN', KEYS[2])
+  redis.call('HLEN', KEYS[3])
+  redis.call('ZCARD', KEYS[5])
+  local hour_end = made_at - made_at % HOUR + HOUR
+  return {
+    set = set, gone = gone, changed = changed, is_new = #entries > 0 and not old.q,
+    memory_field = memory_field, memory = memory,
+    memory_millis = text(hour_end + 73 * HOUR - clock),
+  }
+end
+
+-- Lua can't hand over more than some thousand arguments at once.
+local function in_portions(command, key, list)
+  for first = 1, #list, 1000 do
+    redis.call(command, key, unpack(list, first, math.min(first + 999, #list)))
+  end
+end
+
+local function write(plan)
+  in_portions('HSET', KEYS[1], plan.set)
+  in_portions('HDEL', KEYS[1], plan.gone)
+  in_portions('HSET', KEYS[2], plan.changed)
+  if plan.is_new then
+    redis.call('ZADD', KEYS[5], 0, account)
+  end
+  for _, entry in ipairs(entries) do
+    redis.call('XADD', KEYS[4], '*', 'a', account, 'e', entry)
+  end
+  if plan.memory then
+    redis.call('HSET', KEYS[3], plan.memory_field, plan.memory)
+    redis.call('PEXPIRE', KEYS[3], plan.memory_millis)
+  end
+end

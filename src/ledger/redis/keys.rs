@@ -1,0 +1,100 @@
+//! The names of everything that is kept in Redis.
+//!
+//! All keys of an account carry the tag of its shard, so that one script may touch them all on a cluster as well: the
+//! shard is the first byte of the SHA-256 of the account's name, for ever.
+
+use sha2::{Digest, Sha256};
+
+use crate::credit::{AccountId, Id};
+use crate::directory::KeyHash;
+
+/// Where service keys are kept: details by hash, as in [`keys`].
+pub(super) const SERVICE_KEYS: &str = "{service}:k";
+
+/// One of 256 shards, each with a log of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Shard(u8);
+
+impl Shard {
+    pub(super) fn of(account: &AccountId) -> Self {
+        Self(Sha256::digest(account.as_str())[0])
+    }
+
+    pub(super) fn all() -> impl Iterator<Item = Self> {
+        (0..=u8::MAX).map(Self)
+    }
+
+    /// The stream of every entry of the shard's accounts.
+    pub(super) fn log(self) -> String {
+        format!("{{s{:03}}}:log", self.0)
+    }
+
+    /// The names of the shard's accounts.
+    pub(super) fn names(self) -> String {
+        format!("{{s{:03}}}:names", self.0)
+    }
+
+    fn key(self, kind: &str, name: impl std::fmt::Display) -> String {
+        format!("{{s{:03}}}:{kind}:{name}", self.0)
+    }
+}
+
+/// The books of `account`.
+pub(super) fn books(account: &AccountId) -> String {
+    Shard::of(account).key("a", account)
+}
+
+/// What is remembered of the sources of `account`.
+pub(super) fn sources(account: &AccountId) -> String {
+    Shard::of(account).key("src", account)
+}
+
+/// The record of `account`.
+pub(super) fn record(account: &AccountId) -> String {
+    Shard::of(account).key("r", account)
+}
+
+/// The keys of `account`: details by hash.
+pub(super) fn keys(account: &AccountId) -> String {
+    Shard::of(account).key("k", account)
+}
+
+/// Whose key a hash is: the account's name, or nothing for a service key. A hint that is written before the key and
+/// never goes: what counts stands in the account's own keys.
+pub(super) fn owner(hash: KeyHash) -> String {
+    format!("{{k{:03}}}:{}", hash.0[0], hex(hash))
+}
+
+/// The hash of the key with this public name, and its owner: `hash account`. A hint as well.
+pub(super) fn hash_of(key: &str) -> String {
+    format!("{{i}}:{key}")
+}
+
+/// The keys of a step, in the order in which the scripts want them.
+pub(super) fn of_step(account: &AccountId, id: Id) -> [String; 5] {
+    let shard = Shard::of(account);
+    let hour = id.made_at().millis() / 3_600_000;
+    [books(account), sources(account), shard.key("op", hour), shard.log(), shard.names()]
+}
+
+/// A hash as lower-case hexadecimal digits.
+pub(super) fn hex(hash: KeyHash) -> String {
+    use std::fmt::Write as _;
+    hash.0.iter().fold(String::with_capacity(64), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_keeps_its_shard_for_ever() {
+        for (account, key) in [("acc", "{s065}:a:acc"), ("demo", "{s042}:a:demo")] {
+            assert_eq!(books(&account.parse().unwrap()), key);
+        }
+        assert_eq!(Shard::all().count(), 256);
+    }
+}

@@ -1,0 +1,127 @@
+//! Breaks the rules of money in Lua on purpose, one edit at a time: the histories must notice each.
+
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+
+use super::{AT_ONCE, Server, Side, one_of};
+use crate::core::history::{self, History};
+
+const BOOKS: &str = include_str!("../../../src/ledger/redis/books.lua");
+
+/// A text that occurs once, and what it becomes.
+const MUTANTS: &[(&str, &str)] = &[
+    // Numbers and texts.
+    ("string.format('%.0f', number)", "tostring(number)"),
+    ("{ P = 10, G = 15, B = 20 }", "{ P = 10, G = 25, B = 20 }"),
+    ("local HOLDS_MAX = 1000", "local HOLDS_MAX = 1001"),
+    ("local REMEMBERED = 259200000", "local REMEMBERED = 259200001"),
+    ("if to + amount > MAX then", "if to + amount >= MAX then"),
+    // Order.
+    ("return a.fin < b.fin", "return a.fin > b.fin"),
+    ("return a.start < b.start", "return a.start > b.start"),
+    ("return a.order < b.order", "return a.order > b.order"),
+    ("return a.id < b.id", "return a.id > b.id"),
+    ("parts = parts }\n  table.sort(A.holds, by_id)", "parts = parts }"),
+    ("table.sort(A.lots, burns_before)\n  table.sort(A.holds", "table.sort(A.holds"),
+    // Books.
+    ("return lot.start <= now and now < lot.fin", "return lot.start < now and now < lot.fin"),
+    ("return lot.start <= now and now < lot.fin", "return lot.start <= now and now <= lot.fin"),
+    ("local current_plan = lot.kind == 'P' and now < lot.fin", "local current_plan = false"),
+    ("now >= A.expired[1].settle_until or", "now > A.expired[1].settle_until or"),
+    ("or #A.expired > HOLDS_MAX)", "or #A.expired >= HOLDS_MAX)"),
+    ("return total - A.d\n", "return total\n"),
+    ("now < A.g and '1' or '0'", "now <= A.g and '1' or '0'"),
+    // What the clock brings about.
+    ("if hold.deadline <= now then", "if hold.deadline < now then"),
+    ("first_of(hold.parts, hold.done), later", "first_of(hold.parts, 0), later"),
+    ("charged = hold.done, settle_until", "charged = 0, settle_until"),
+    ("if lot.fin <= now and unheld(lot) > 0", "if lot.fin < now and unheld(lot) > 0"),
+    (
+        "source.value.expired = capped(source.value.expired + amount)",
+        "source.value.expired = amount",
+    ),
+    ("if now < A.g and A.d > 0 then", "if A.d > 0 then"),
+    ("if now < A.g and A.d > 0 then", "if false then"),
+    // Lots.
+    ("A.n + 1, math.min(A.d, amount)", "A.n + 1, 0"),
+    ("lot.fin = math.min(lot.fin, now)", "lot.fin = now"),
+    ("start > A.p and start <= now", "start >= A.p and start <= now"),
+    ("start <= now and now < fin\n", "start <= now and now <= fin\n"),
+    ("and has_room(allowance) then", "then"),
+    ("if fin <= start or fin <= now then", "if fin <= start or fin < now then"),
+    ("and known.granted == amount", ""),
+    ("return missing <= held and", "return missing < held and"),
+    ("math.min(unheld(lot), missing) or 0", "math.min(lot.remaining, missing) or 0"),
+    // Operations.
+    ("if version <= A.v then", "if version < A.v then"),
+    (
+        "math.max(at_least_nothing(allowance - used), lot.held)",
+        "at_least_nothing(allowance - used)",
+    ),
+    ("if version < A.v then", "if version <= A.v then"),
+    ("if now >= A.g then\n    return '!inactive'\n  end\n  if place_of", "if place_of"),
+    ("if place_of(A.holds, id) or expired_place() then", "if place_of(A.holds, id) then"),
+    ("if A.d > 0 then\n    return '!owed'", "if false then\n    return '!owed'"),
+    ("if extra > 0 and now >= A.g then", "if now >= A.g then"),
+    ("math.max(hold.deadline, later(ttl))", "later(ttl)"),
+    ("math.max(math.min(done, total), hold.done)", "math.min(done, total)"),
+    ("  hold.text = nil\n", ""),
+    ("at_least_nothing(amount - A.expired[late].charged)", "amount"),
+    ("unheld_parts(charged - sum(parts))", "unheld_parts(charged)"),
+    ("total = math.min(total, source.granted)", "total = total"),
+    ("at_least_nothing(total - source.voided)", "total"),
+    ("source.expired + source.reclaimed) + rest)", "source.expired) + rest)"),
+    ("source.expired + source.reclaimed) + rest)", "source.reclaimed) + rest)"),
+    // What is remembered, and what is written.
+    (
+        "outcome = operations[operation](...)\n  carry_out_due()",
+        "outcome = operations[operation](...)",
+    ),
+    ("return known == fingerprint and outcome or '!conflict'", "return outcome"),
+    ("if not fresh[field] then", "if false then"),
+    ("source and value ~= source.text", "source and not source.text"),
+    ("in_portions('HSET', KEYS[2], plan.changed)", ""),
+    ("redis.call('HSET', KEYS[3], plan.memory_field, plan.memory)", ""),
+    ("math.min(first + 999, #list)", "math.min(first + 99, #list)"),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_mutant_of_the_script_is_found_out() {
+    let server = Server::start(&[]);
+    let small = |seeds: std::ops::Range<u64>| seeds.map(|seed| one_of(&history::small(), seed));
+    let vast = |seeds: std::ops::Range<u64>| seeds.map(|seed| one_of(&history::vast(), seed));
+    let crowded = [one_of(&history::crowded(), 0)];
+    let first = small(0..20).chain(vast(0..10)).chain(crowded);
+    let histories = Arc::new(first.chain(small(20..120)).chain(vast(10..60)).collect::<Vec<_>>());
+    let (mut running, mut survivors) = (JoinSet::new(), Vec::new());
+    for (number, (before, after)) in MUTANTS.iter().enumerate() {
+        assert_eq!(BOOKS.matches(before).count(), 1, "{before:?} does not occur once");
+        if running.len() == AT_ONCE {
+            survivors.extend(running.join_next().await.unwrap().unwrap());
+        }
+        let (url, histories) = (server.url(), Arc::clone(&histories));
+        running.spawn(async move {
+            let books = BOOKS.replace(before, after);
+            let survived = survives(&url, &books, number as u64, &histories).await;
+            survived.then(|| format!("{before:?} -> {after:?}"))
+        });
+    }
+    while let Some(done) = running.join_next().await {
+        survivors.extend(done.unwrap());
+    }
+    assert!(survivors.is_empty(), "survived:\n{}", survivors.join("\n"));
+}
+
+/// Whether no history shows a difference.
+async fn survives(url: &str, books: &str, number: u64, histories: &[History]) -> bool {
+    for (place, history) in (0..).zip(histories) {
+        // Ids and accounts of its own.
+        let seed = (number + 1) * 1000 + place;
+        let side = Side::open(url, seed, Some(books.to_owned())).await;
+        if side.replay(history).await.is_err() {
+            return false;
+        }
+    }
+    true
+}
