@@ -13,8 +13,8 @@ COPY src src
 # What was downloaded and compiled is kept for the next build; only the program leaves this step.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/build/target \
-    cargo build --locked --release --bin creditgate \
-    && cp target/release/creditgate /creditgate
+    cargo build --locked --profile dist --bin creditgate \
+    && cp target/dist/creditgate /creditgate
 
 FROM debian:bookworm-slim
 RUN apt-get update \
