@@ -8,6 +8,7 @@ use std::fmt;
 use std::hash::Hash;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use chrono_tz::Tz;
 use quick_cache::sync::Cache;
@@ -20,6 +21,10 @@ use crate::metrics::{CacheLookup, Metrics};
 
 /// Accounts and keys that are kept in memory, each.
 const CACHED: usize = 100_000;
+/// How long what was read may be kept where other gateways change the same ledger. A hold is exact all the same, since
+/// it brings its version; what this bounds is how long another gateway's revocation goes unnoticed by free calls and by
+/// service keys, which belong to no account.
+const SHARED_AGE: Duration = Duration::from_secs(5);
 
 /// What the gateway must know of an account to serve it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -150,7 +155,8 @@ pub struct Directory {
 impl Directory {
     /// The directory kept in `ledger`.
     pub fn new(ledger: Ledger, metrics: Arc<Metrics>) -> Self {
-        Self { ledger, keys: Cached::new(), records: Cached::new(), metrics }
+        let age = ledger.is_shared().then_some(SHARED_AGE);
+        Self { ledger, keys: Cached::new(age), records: Cached::new(age), metrics }
     }
 
     /// The key with this hash.
@@ -179,13 +185,15 @@ impl Directory {
 /// A cache that never keeps what was read before a change and put in after it: an entry is put in only if nothing
 /// was forgotten while it was being read.
 struct Cached<K, V> {
-    entries: Cache<K, V>,
+    entries: Cache<K, (V, Instant)>,
+    /// Entries older than this are read again.
+    age: Option<Duration>,
     generation: AtomicU64,
 }
 
 impl<K: Eq + Hash + Clone, V: Clone> Cached<K, V> {
-    fn new() -> Self {
-        Self { entries: Cache::new(CACHED), generation: AtomicU64::new(0) }
+    fn new(age: Option<Duration>) -> Self {
+        Self { entries: Cache::new(CACHED), age, generation: AtomicU64::new(0) }
     }
 
     async fn get_or_load(
@@ -194,14 +202,17 @@ impl<K: Eq + Hash + Clone, V: Clone> Cached<K, V> {
         metrics: &Metrics,
         load: impl AsyncFnOnce() -> Result<V, LedgerError>,
     ) -> Result<V, LedgerError> {
-        if let Some(value) = self.entries.get(key) {
+        if let Some((value, read)) = self.entries.get(key)
+            && self.age.is_none_or(|age| read.elapsed() < age)
+        {
             metrics.directory_lookup(CacheLookup::Hit);
             return Ok(value);
         }
         metrics.directory_lookup(CacheLookup::Miss);
         let before = self.generation.load(Ordering::SeqCst);
+        let read = Instant::now();
         let value = load().await?;
-        self.entries.insert(key.clone(), value.clone());
+        self.entries.insert(key.clone(), (value.clone(), read));
         if self.generation.load(Ordering::SeqCst) != before {
             // Something changed meanwhile: what was read may be old. The next call reads again.
             self.entries.remove(key);

@@ -182,6 +182,14 @@ impl Ledger {
         }
     }
 
+    /// Whether other gateways may change the same ledger.
+    pub fn is_shared(&self) -> bool {
+        match self {
+            Self::Sqlite(_) => false,
+            Self::Redis(_) => true,
+        }
+    }
+
     /// Whether steps are being carried out.
     pub fn is_available(&self) -> bool {
         match self {
