@@ -1,4 +1,4 @@
--- The rules of money in Redis: the twin of src/credit (operation.rs, account.rs), function by function. It decides and
+-- The rules of money in Redis: the twin of src/credit (apply.rs, account.rs), function by function. It decides and
 -- writes in one script; apply.lua and change.lua, which follow this text, say what is asked and what is answered.
 --
 -- An error in a script does not undo its earlier writes. So everything is read and computed first, inside `plan_step`,
