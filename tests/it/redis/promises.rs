@@ -203,28 +203,3 @@ async fn an_account_with_three_lots_is_small() {
     println!("{bytes} bytes for an account with three lots and a hold");
     assert!(bytes <= 500, "{bytes} bytes");
 }
-
-/// `cargo test -- --ignored --nocapture speed` prints how fast one connection is, with 64 callers.
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "a measurement"]
-async fn speed() {
-    let server = Server::start(&["--appendonly", "yes"]);
-    let ledger = open(&server).await;
-    let mut callers = JoinSet::new();
-    let start = std::time::Instant::now();
-    for caller in 0..64 {
-        let ledger = ledger.clone();
-        callers.spawn(async move {
-            let account = funded(&ledger, &format!("acc-{caller}"), 1000).await;
-            for _ in 0..250 {
-                let id = new_id();
-                assert!(is_held(&ledger.apply(&account, id, hold(1)).await));
-                let settle = Operation::Settle { amount: Credits::whole(1) };
-                ledger.apply(&account, id, settle).await.unwrap();
-            }
-        });
-    }
-    callers.join_all().await;
-    let steps = 64.0 * 502.0;
-    println!("{:.0} steps a second", steps / start.elapsed().as_secs_f64());
-}
