@@ -19,6 +19,7 @@ mod body;
 mod headers;
 mod limits;
 mod meter;
+mod paced;
 pub mod peek;
 mod record;
 mod rejection;
@@ -30,10 +31,11 @@ pub use stack::stack;
 pub use upstream::{Upstream, UpstreamSetupError};
 
 use auth::Caller;
-use body::{Budget, Outgoing, Paced, Unread};
+use body::{Budget, Outgoing, Unread};
 use headers::Told;
 use limits::Limits;
 use meter::Metered;
+use paced::Paced;
 use record::{Ending, Record};
 use rejection::Rejection;
 
@@ -208,15 +210,11 @@ impl Gateway {
     }
 
     fn plan(&self, caller: &Caller) -> Result<&Plan, Rejection> {
-        let plans = &self.config.plans;
-        plans.iter().find(|(name, _)| name.as_str() == caller.record.plan).map_or_else(
-            || {
-                let (account, plan) = (&caller.record.account, &caller.record.plan);
-                tracing::error!(%account, plan, "the account's plan is not in the configuration");
-                Err(Rejection::Misconfigured)
-            },
-            |(_, plan)| Ok(plan),
-        )
+        let (account, plan) = (&caller.record.account, &caller.record.plan);
+        self.config.plans.get(plan.as_str()).ok_or_else(|| {
+            tracing::error!(%account, plan, "the account's plan is not in the configuration");
+            Rejection::Misconfigured
+        })
     }
 
     /// What the class of the route means here.

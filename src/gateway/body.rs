@@ -10,8 +10,9 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Sleep, sleep, timeout};
+use tokio::time::timeout;
 
+use super::paced::{BodyError, Paced};
 use super::rejection::Rejection;
 
 /// Bytes for which one permit of the budget stands.
@@ -134,23 +135,6 @@ pub async fn read_whole(
     Ok((whole, Some(Budgeted { _permit: permit })))
 }
 
-/// A body that is passed through, and fails when its sender pauses for too long.
-pub struct Paced {
-    body: Incoming,
-    pause: Duration,
-    waiting: Option<Pin<Box<Sleep>>>,
-}
-
-impl Paced {
-    /// `body`, whose sender may pause for `pause`.
-    pub fn new(body: Incoming, pause: Duration) -> Self {
-        Self { body, pause, waiting: None }
-    }
-}
-
-/// A body's bytes did not come.
-type BodyError = Box<dyn std::error::Error + Send + Sync>;
-
 impl Body for Outgoing {
     type Data = Bytes;
     type Error = BodyError;
@@ -161,43 +145,21 @@ impl Body for Outgoing {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self.get_mut() {
             Self::Whole(body, _) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
-            Self::Through(body) => body.poll(cx),
+            Self::Through(body) => Pin::new(body).poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(body, _) => body.is_end_stream(),
-            Self::Through(body) => body.body.is_end_stream(),
+            Self::Through(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(body, _) => body.size_hint(),
-            Self::Through(body) => body.body.size_hint(),
-        }
-    }
-}
-
-impl Paced {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match Pin::new(&mut self.body).poll_frame(cx) {
-            Poll::Ready(frame) => {
-                self.waiting = None;
-                // Trailers of a request concern this hop.
-                Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
-            }
-            Poll::Pending => {
-                let pause = self.pause;
-                let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(pause)));
-                match waiting.as_mut().poll(cx) {
-                    Poll::Ready(()) => {
-                        Poll::Ready(Some(Err("the request body paused for too long".into())))
-                    }
-                    Poll::Pending => Poll::Pending,
-                }
-            }
+            Self::Through(body) => body.size_hint(),
         }
     }
 }

@@ -6,16 +6,15 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, Sleep, sleep};
 
 use super::limits::Running;
+use super::paced::{BodyError, Paced};
 use super::record::{Ending, Record};
 use crate::credit::Credits;
 use crate::ledger::{Call, Charge};
@@ -43,12 +42,7 @@ pub enum Answer {
 
 /// A body that is passed through.
 pub struct Passed {
-    body: Incoming,
-    /// How long the provider may pause.
-    pause: Duration,
-    waiting: Option<Pin<Box<Sleep>>>,
-    /// Whether the provider was waited for when the client last asked. A client that doesn't ask keeps nobody waiting.
-    is_waiting: bool,
+    body: Paced,
     metered: Option<Metered>,
     record: Option<Record>,
     _stream: Option<Open>,
@@ -122,17 +116,9 @@ impl Answer {
         record: Record,
         stream: Option<Open>,
     ) -> Self {
-        let (pause, record) = (record.pause, Some(record));
-        let mut passed = Passed {
-            body,
-            pause,
-            waiting: None,
-            is_waiting: false,
-            metered,
-            record,
-            _stream: stream,
-            place: None,
-        };
+        let body = Paced::new(body, record.pause);
+        let (record, place) = (Some(record), None);
+        let mut passed = Passed { body, metered, record, _stream: stream, place };
         if passed.body.is_end_stream() {
             passed.end(End::Complete);
         }
@@ -168,16 +154,7 @@ impl Passed {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = match Pin::new(&mut self.body).poll_frame(cx) {
-            Poll::Ready(frame) => frame,
-            Poll::Pending => {
-                ready!(self.poll_pause(cx));
-                self.end(End::Failed);
-                return Poll::Ready(Some(Err("the provider paused for too long".into())));
-            }
-        };
-        self.is_waiting = false;
-        match frame {
+        match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
             Some(Ok(frame)) => {
                 if let (Some(metered), Some(bytes)) = (&mut self.metered, frame.data_ref()) {
                     metered.see(bytes);
@@ -190,22 +167,13 @@ impl Passed {
             }
             Some(Err(error)) => {
                 self.end(End::Failed);
-                Poll::Ready(Some(Err(error.into())))
+                Poll::Ready(Some(Err(error)))
             }
             None => {
                 self.end(End::Complete);
                 Poll::Ready(None)
             }
         }
-    }
-
-    fn poll_pause(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let pause = self.pause;
-        let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(pause)));
-        if !std::mem::replace(&mut self.is_waiting, true) {
-            waiting.as_mut().reset(Instant::now() + pause);
-        }
-        waiting.as_mut().poll(cx)
     }
 }
 
@@ -214,9 +182,6 @@ impl Drop for Passed {
         self.end(End::Cancelled);
     }
 }
-
-/// A body's bytes did not come.
-type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
 impl Body for Answer {
     type Data = Bytes;
