@@ -6,6 +6,7 @@ mod canned;
 mod client;
 mod process;
 mod provider;
+mod redis;
 mod setup;
 mod wire;
 
@@ -15,6 +16,7 @@ pub use books::now;
 pub use canned::Canned;
 pub use client::{Answer, Ask};
 pub use process::{Launch, PROVIDER_KEY, TOKEN};
+pub use redis::RedisServer;
 pub use setup::{Setup, World, chat_body, key_of};
 pub use wire::Wire;
 

@@ -5,7 +5,6 @@ mod directory;
 mod mutants;
 mod promises;
 mod proxy;
-mod server;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -26,7 +25,7 @@ use tokio::task::JoinSet;
 use crate::core::engine::remember;
 use crate::core::history::{self, History, Resolver};
 use crate::core::reached::Reached;
-use server::Server;
+use crate::harness::RedisServer as Server;
 
 /// Histories of 40 to 200 steps.
 const SMALL: u64 = 500;

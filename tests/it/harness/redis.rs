@@ -5,16 +5,16 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-pub(super) struct Server {
+pub struct RedisServer {
     child: Child,
     port: u16,
     settings: Vec<String>,
     folder: tempfile::TempDir,
 }
 
-impl Server {
+impl RedisServer {
     /// Starts a server with these settings besides the usual ones.
-    pub(super) fn start(settings: &[&str]) -> Self {
+    pub fn start(settings: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let settings: Vec<String> = settings.iter().map(ToString::to_string).collect();
@@ -23,22 +23,22 @@ impl Server {
     }
 
     /// Ends it without a warning.
-    pub(super) fn kill(&mut self) {
+    pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
     /// Starts it again, on what it left on the disk.
-    pub(super) fn restart(&mut self) {
+    pub fn restart(&mut self) {
         self.child = spawn(self.port, &self.settings, self.folder.path());
     }
 
-    pub(super) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
 }
 
-impl Drop for Server {
+impl Drop for RedisServer {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
