@@ -1,13 +1,13 @@
-//! The ledger's file, opened while no gateway has it: to prepare accounts, and to read what a gateway left behind.
+//! A ledger without a gateway: to prepare accounts, and to read what a gateway left behind. A file can be opened only
+//! while no gateway has it.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use creditgate::credit::{Entry, Fact, Id, Timestamp};
 use creditgate::ledger::audit::Report;
-use creditgate::ledger::{Change, Ledger, sqlite};
+use creditgate::ledger::{Change, Ledger, redis, sqlite};
 
 /// A ledger without its gateway.
 pub struct Books {
@@ -15,10 +15,16 @@ pub struct Books {
 }
 
 impl Books {
-    /// Opens or creates the file at `path`.
-    pub fn open(path: &Path) -> Self {
-        let store = sqlite::Store::open(path, Arc::new(now)).unwrap();
-        Self { ledger: Ledger::Sqlite(Arc::new(store)) }
+    /// Opens the ledger at `url`, as a gateway does.
+    pub async fn open(url: &str) -> Self {
+        let ledger = if let Some(path) = url.strip_prefix("sqlite://") {
+            let store = sqlite::Store::open(path.as_ref(), Arc::new(now)).unwrap();
+            Ledger::Sqlite(Arc::new(store))
+        } else {
+            let store = redis::Store::open(url, Arc::new(now), redis::Settings::default()).await;
+            Ledger::Redis(Arc::new(store.unwrap()))
+        };
+        Self { ledger }
     }
 
     pub fn ledger(&self) -> &Ledger {

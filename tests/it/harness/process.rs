@@ -20,6 +20,8 @@ pub struct Launch {
     pub folder: PathBuf,
     pub config: PathBuf,
     pub listen: SocketAddr,
+    /// The address of its ledger.
+    pub ledger: String,
 }
 
 /// A gateway that serves, or did.
@@ -31,11 +33,6 @@ pub struct Process {
 }
 
 impl Launch {
-    /// The ledger's file.
-    pub fn ledger(&self) -> PathBuf {
-        self.folder.join("ledger.db")
-    }
-
     /// Starts a gateway and waits until it says that it is ready.
     pub async fn start(&self) -> Process {
         let mut process = self.spawn();
@@ -70,7 +67,7 @@ impl Launch {
             .env("CREDITGATE_LISTEN", self.listen.to_string())
             .env("CREDITGATE_ADMIN_LISTEN", "127.0.0.1:0")
             .env("CREDITGATE_ADMIN_TOKEN", TOKEN)
-            .env("CREDITGATE_LEDGER", format!("sqlite://{}", self.ledger().display()))
+            .env("CREDITGATE_LEDGER", &self.ledger)
             .env("CREDITGATE_OPENAI_KEY", PROVIDER_KEY)
             .current_dir(&self.folder)
             .stdin(Stdio::null())

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
-use std::path::Path;
 
 use creditgate::credit::{Credits, LotKind, Operation, Timestamp};
 use creditgate::directory::{Key, KeyHash, Owner, Record};
@@ -15,6 +14,7 @@ use super::books::{Books, fresh_id, now};
 use super::client::{Ask, Client};
 use super::process::{Launch, Process, TOKEN, write_config};
 use super::provider::Provider;
+use super::redis::RedisServer;
 use super::{SOON, eventually};
 
 /// Accounts are on this plan unless a test says otherwise: no monthly credits, and faster than any test.
@@ -26,6 +26,7 @@ pub struct Setup {
     keys: Vec<(String, Owner, Option<Timestamp>)>,
     upstream: Option<SocketAddr>,
     listen: SocketAddr,
+    ledger: Option<String>,
 }
 
 struct Account {
@@ -57,6 +58,7 @@ impl Setup {
             keys: Vec::new(),
             upstream: None,
             listen: ([127, 0, 0, 1], 0).into(),
+            ledger: None,
         };
         setup
             .set("log.format", "'json'")
@@ -115,6 +117,12 @@ impl Setup {
         self
     }
 
+    /// Credits are kept in this Redis server instead of a file.
+    pub fn ledger_on(mut self, server: &RedisServer) -> Self {
+        self.ledger = Some(server.url());
+        self
+    }
+
     pub async fn start(self) -> World {
         let provider = Provider::start().await;
         let folder = tempfile::Builder::new().prefix("creditgate-it-").tempdir().unwrap();
@@ -122,8 +130,10 @@ impl Setup {
         let listen = self.listen;
         let setup = self.set("provider.openai.base_url", &format!("'http://{upstream}/v1'"));
         let config = write_config(folder.path(), &setup.config());
-        let launch = Launch { folder: folder.path().to_owned(), config, listen };
-        setup.prepare(&launch.ledger()).await;
+        let file = || format!("sqlite://{}", folder.path().join("ledger.db").display());
+        let ledger = setup.ledger.clone().unwrap_or_else(file);
+        let launch = Launch { folder: folder.path().to_owned(), config, listen, ledger };
+        setup.prepare(&launch.ledger).await;
         let gateway = launch.start().await;
         World { provider, gateway, launch, client: Client::new(), _folder: folder }
     }
@@ -139,8 +149,8 @@ impl Setup {
         text
     }
 
-    async fn prepare(&self, path: &Path) {
-        let books = Books::open(path);
+    async fn prepare(&self, ledger: &str) {
+        let books = Books::open(ledger).await;
         let at = now();
         for account in &self.accounts {
             let name: creditgate::credit::AccountId = account.name.parse().unwrap();
@@ -268,7 +278,7 @@ impl World {
     pub async fn stop_began(&mut self) -> Books {
         let status = self.gateway.ended().await;
         assert!(status.success(), "{status}\n{}", self.gateway.log());
-        Books::open(&self.launch.ledger())
+        Books::open(&self.launch.ledger).await
     }
 
     /// Starts a gateway on the same ledger.
