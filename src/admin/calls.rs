@@ -66,7 +66,7 @@ pub(super) async fn explain(
         held: Decimal(story.held),
         charged: Decimal(story.charged()),
         owed: Decimal(story.owed),
-        held_at: rfc3339(story.held_at),
+        held_at: story.held_at.and_then(rfc3339),
         ended_at: story.ended_at().and_then(rfc3339),
         heartbeats: story.beats,
         explanation: story.explanation(admin.now()),
@@ -78,7 +78,8 @@ pub(super) async fn explain(
 #[derive(Default)]
 struct Story {
     held: Credits,
-    held_at: Timestamp,
+    /// Nothing for a call that was let through without a hold.
+    held_at: Option<Timestamp>,
     deadline: Timestamp,
     beats: u32,
     confirmed: Credits,
@@ -106,6 +107,11 @@ enum Ending {
         at: Timestamp,
         charged: Credits,
     },
+    /// It ran while the ledger was away, and was charged afterwards.
+    LetThrough {
+        at: Timestamp,
+        charged: Credits,
+    },
 }
 
 impl Story {
@@ -121,7 +127,7 @@ impl Story {
         let at = entry.at;
         match &entry.fact {
             Fact::Hold { amount, deadline, .. } => {
-                (self.held, self.held_at, self.deadline) = (*amount, at, *deadline);
+                (self.held, self.held_at, self.deadline) = (*amount, Some(at), *deadline);
             }
             Fact::Extend { added, deadline, done, .. } => {
                 let added = added.iter().map(|part| part.amount);
@@ -133,13 +139,19 @@ impl Story {
                 let charged = self.charged().saturating_add(*charged);
                 self.owed = *owed;
                 self.ending = match self.ending {
-                    Ending::None | Ending::Charged { .. } | Ending::Released { .. } => {
-                        Ending::Charged { at, charged }
-                    }
+                    Ending::None
+                    | Ending::Charged { .. }
+                    | Ending::Released { .. }
+                    | Ending::LetThrough { .. } => Ending::Charged { at, charged },
                     Ending::Expired { .. } | Ending::ChargedLate { .. } => {
                         Ending::ChargedLate { at, charged }
                     }
                 };
+            }
+            Fact::Charge { charged, owed, .. } => {
+                let charged = self.charged().saturating_add(*charged);
+                self.owed = *owed;
+                self.ending = Ending::LetThrough { at, charged };
             }
             Fact::Release { .. } => self.ending = Ending::Released { at },
             Fact::HoldExpired { done, .. } => self.ending = Ending::Expired { at, charged: *done },
@@ -158,7 +170,8 @@ impl Story {
             Ending::None | Ending::Released { .. } => Credits::ZERO,
             Ending::Charged { charged, .. }
             | Ending::Expired { charged, .. }
-            | Ending::ChargedLate { charged, .. } => charged,
+            | Ending::ChargedLate { charged, .. }
+            | Ending::LetThrough { charged, .. } => charged,
         }
     }
 
@@ -168,7 +181,8 @@ impl Story {
             Ending::Charged { at, .. }
             | Ending::Released { at }
             | Ending::Expired { at, .. }
-            | Ending::ChargedLate { at, .. } => Some(at),
+            | Ending::ChargedLate { at, .. }
+            | Ending::LetThrough { at, .. } => Some(at),
         }
     }
 
@@ -176,17 +190,31 @@ impl Story {
         match self.ending {
             Ending::None if now < self.deadline => CallState::Running,
             Ending::None | Ending::Expired { .. } => CallState::Expired,
-            Ending::Charged { .. } | Ending::ChargedLate { .. } => CallState::Charged,
+            Ending::Charged { .. } | Ending::ChargedLate { .. } | Ending::LetThrough { .. } => {
+                CallState::Charged
+            }
             Ending::Released { .. } => CallState::Released,
         }
     }
 
     fn explanation(&self, now: Timestamp) -> String {
-        let held = format!("{} held at {}", were(self.held), instant(self.held_at));
+        let held = self.held_at.map_or_else(
+            || "Nothing was held".to_owned(),
+            |at| format!("{} held at {}", were(self.held), instant(at)),
+        );
         let owed = if self.owed.is_zero() {
             String::new()
         } else {
-            format!(" {} more than was left, and owed since.", were(self.owed))
+            let why = match self.ending {
+                // What was left may have been frozen.
+                Ending::LetThrough { .. } => "not there to be taken",
+                Ending::None
+                | Ending::Charged { .. }
+                | Ending::Released { .. }
+                | Ending::Expired { .. }
+                | Ending::ChargedLate { .. } => "more than was left",
+            };
+            format!(" {} {why}, and owed since.", were(self.owed))
         };
         match self.ending {
             Ending::None if now < self.deadline => {
@@ -222,6 +250,12 @@ impl Story {
                  provider did the work.{owed}",
                 instant(at),
                 were(charged),
+            ),
+            Ending::LetThrough { at, charged } => format!(
+                "{held}; the call was let through while the ledger was away, and {} charged at {}, once the ledger was \
+                 back.{owed}",
+                were(charged),
+                instant(at),
             ),
         }
     }

@@ -105,6 +105,13 @@ fn details(fact: &Fact) -> String {
             let owed = some(*owed, |owed| format!("; {owed} of it is owed"));
             format!("{charged} charged{late}{}{owed}", of_lots(parts))
         }
+        Fact::Charge { charged, parts, owed, .. } => {
+            let owed = some(*owed, |owed| format!("; {owed} of it is owed"));
+            format!(
+                "{charged} charged, let through while the ledger was away{}{owed}",
+                of_lots(parts)
+            )
+        }
         Fact::Release { .. } => "given back; nothing charged".to_owned(),
         Fact::HoldExpired { done, parts, .. } => {
             format!("the hold ran out; {done} charged{}, the rest given back", of_lots(parts))

@@ -496,6 +496,30 @@ async fn a_call_is_explained_from_its_hold_to_its_end() {
         let sentence = explained["explanation"].as_str().unwrap();
         assert!(sentence.contains(words), "{sentence}");
     }
+    let [through, unpaid] = [api.fresh_id(), api.fresh_id()];
+    let charge = |credits| Operation::Charge { amount: Credits::whole(credits), period: None };
+    api.apply(through, charge(2)).await;
+    api.apply(unpaid, charge(300)).await;
+    for (call, charged, owed, words) in [
+        (
+            through,
+            2,
+            0,
+            "Nothing was held; the call was let through while the ledger was away, and 2 credits were charged at \
+             2026-01-27T15:01:01Z, once the ledger was back.",
+        ),
+        (unpaid, 300, 6, "6 credits were not there to be taken, and owed since."),
+    ] {
+        let explained = explained(call).await;
+        assert_eq!((&explained["state"], &explained["held_at"]), (&json!("charged"), &Value::Null));
+        assert_eq!((&explained["charged"], &explained["owed"]), (&json!(charged), &json!(owed)));
+        assert!(explained["explanation"].as_str().unwrap().contains(words), "{explained}");
+    }
+    let entry = &explained(unpaid).await["entries"][0];
+    assert_eq!(entry["kind"], "charge");
+    let details =
+        "300 charged, let through while the ledger was away, 294 of lot 1; 6 of it is owed";
+    assert_eq!(entry["details"], details);
     let unknown = format!("/explain/{}", api.fresh_id());
     assert_eq!(api.get(&unknown).await.0, StatusCode::NOT_FOUND);
     assert_eq!(api.get("/explain/req_1").await.0, StatusCode::BAD_REQUEST);

@@ -192,6 +192,10 @@ impl Account {
                 self.take(parts)?;
                 self.debt = more(self.debt, *owed, "debt")?;
             }
+            Fact::Charge { parts, owed, .. } => {
+                self.take(parts)?;
+                self.debt = more(self.debt, *owed, "debt")?;
+            }
             Fact::Release { hold } => self.unreserve(*hold)?,
             Fact::HoldExpired { hold, done, parts, settle_until } => {
                 self.unreserve(*hold)?;

@@ -3,10 +3,12 @@
 //! [`apply`] is the meaning of the ledger (ledger.md): both engines carry it out, the auditor replays with it.
 //! It decides which facts an operation brings about; how a fact changes the books stands in `account`.
 
-use super::account::{HOLDS_MAX, REMEMBERED_MILLIS, sum};
+mod calls;
+
+use super::account::REMEMBERED_MILLIS;
 use super::{
-    Account, Broken, Credits, Done, Entry, ExpiredHold, Fact, Id, Lot, LotKind, Operation, Part,
-    Period, Refusal, Reply, Source, SourceId, Timestamp,
+    Account, Broken, Credits, Done, Entry, Fact, Id, Lot, LotKind, Operation, Part, Period,
+    Refusal, Reply, Source, SourceId, Timestamp,
 };
 
 /// The outcome of one operation.
@@ -122,6 +124,7 @@ impl Step {
             }
             Operation::Settle { amount } => self.settle(*amount)?,
             Operation::Release => self.release()?,
+            Operation::Charge { amount, period } => self.charge(*amount, *period)?,
         };
         Ok((outcome, source.cloned()))
     }
@@ -209,39 +212,6 @@ impl Step {
         Ok(Ok(Done::Planned { change }))
     }
 
-    fn hold(
-        &mut self,
-        amount: Credits,
-        ttl_millis: u64,
-        version: u64,
-        period: Option<Period>,
-    ) -> Result<Result<Done, Refusal>, Broken> {
-        if version < self.account.version {
-            return Ok(Err(Refusal::Stale { version: self.account.version }));
-        }
-        if self.now >= self.account.gate_until {
-            return Ok(Err(Refusal::Inactive));
-        }
-        let known = self.account.hold(self.id).is_some() || self.expired_hold().is_some();
-        if known {
-            return Ok(Err(Refusal::Conflict));
-        }
-        self.open_period(period)?;
-        if self.account.holds.len() >= HOLDS_MAX {
-            return Ok(Err(Refusal::TooManyHolds));
-        }
-        if !self.account.debt.is_zero() {
-            return Ok(Err(Refusal::Owed));
-        }
-        let (parts, missing) = self.unheld_parts(amount);
-        if !missing.is_zero() {
-            return Ok(Err(self.shortage(missing)));
-        }
-        let deadline = self.now.after_millis(ttl_millis);
-        self.record(Fact::Hold { hold: self.id, amount, deadline, parts })?;
-        Ok(Ok(Done::Held))
-    }
-
     /// Opens the plan lot of `period`, once: a period that starts no later than the newest one is known already.
     fn open_period(&mut self, period: Option<Period>) -> Result<(), Broken> {
         let Some(Period { start, end, allowance }) = period else { return Ok(()) };
@@ -251,62 +221,6 @@ impl Step {
             self.carry_out_due()?;
         }
         Ok(())
-    }
-
-    fn shortage(&self, missing: Credits) -> Refusal {
-        let held = self.account.funds(self.now).held;
-        if missing <= held { Refusal::Held } else { Refusal::Exhausted }
-    }
-
-    fn extend(
-        &mut self,
-        more: Credits,
-        ttl_millis: u64,
-        done: Credits,
-    ) -> Result<Result<Done, Refusal>, Broken> {
-        let Some(hold) = self.account.hold(self.id) else {
-            return Ok(Err(Refusal::AlreadyResolved));
-        };
-        let (so_far, deadline, confirmed) = (hold.amount(), hold.deadline, hold.done);
-        if !more.is_zero() && self.now >= self.account.gate_until {
-            return Ok(Err(Refusal::Inactive));
-        }
-        let (added, missing) = self.unheld_parts(more);
-        if !missing.is_zero() {
-            return Ok(Err(self.shortage(missing)));
-        }
-        let Some(total) = so_far.checked_add(more) else { return Ok(Err(Refusal::TooMuch)) };
-        self.record(Fact::Extend {
-            hold: self.id,
-            added,
-            deadline: deadline.max(self.now.after_millis(ttl_millis)),
-            done: done.min(total).max(confirmed),
-        })?;
-        Ok(Ok(Done::Extended))
-    }
-
-    fn settle(&mut self, amount: Credits) -> Result<Result<Done, Refusal>, Broken> {
-        let (own, charge, late) = match (self.account.hold(self.id), self.expired_hold()) {
-            (Some(hold), _) => (first_of(&hold.parts, amount), amount, false),
-            // The confirmed part was charged when the hold expired.
-            (None, Some(expired)) => (vec![], amount.saturating_sub(expired.charged), true),
-            (None, None) => return Ok(Err(Refusal::AlreadyResolved)),
-        };
-        let (overrun, owed) = self.unheld_parts(charge.saturating_sub(sum(&own)));
-        if self.account.debt.checked_add(owed).is_none() {
-            return Ok(Err(Refusal::TooMuch));
-        }
-        let parts = merged(own, &overrun);
-        self.record(Fact::Settle { hold: self.id, charged: charge, parts, owed, late })?;
-        Ok(Ok(Done::Settled { charged: charge, owed }))
-    }
-
-    fn release(&mut self) -> Result<Result<Done, Refusal>, Broken> {
-        if self.account.hold(self.id).is_none() {
-            return Ok(Err(Refusal::AlreadyResolved));
-        }
-        self.record(Fact::Release { hold: self.id })?;
-        Ok(Ok(Done::Released))
     }
 
     /// Takes back the unheld part of a source's lot at once. What was used, or is held, becomes debt; what had
@@ -335,12 +249,6 @@ impl Step {
         source.reclaimed = source.reclaimed.saturating_add(taken).saturating_add(owed);
         self.record(Fact::Void { source: id.clone(), lot: source.lot, total, taken, owed })?;
         Ok((Ok(Done::Voided { taken, owed }), Some(source)))
-    }
-
-    /// The operation's hold, if it ran out and may still be settled.
-    fn expired_hold(&self) -> Option<&ExpiredHold> {
-        let mut expired = self.account.expired.iter();
-        expired.find(|hold| hold.id == self.id && self.now < hold.settle_until)
     }
 
     /// Up to `amount` of unheld credits from open lots in burn order, and what is missing.
@@ -381,9 +289,4 @@ fn first_of(parts: &[Part], amount: Credits) -> Vec<Part> {
         }
     }
     taken
-}
-
-fn merged(mut own: Vec<Part>, overrun: &[Part]) -> Vec<Part> {
-    own.extend_from_slice(overrun);
-    own
 }

@@ -43,6 +43,9 @@ pub enum Fact {
     Extend { hold: Id, added: Vec<Part>, deadline: Timestamp, done: Credits },
     /// A hold was charged: `parts` from lots, `owed` as debt. `late`: after the hold had expired.
     Settle { hold: Id, charged: Credits, parts: Vec<Part>, owed: Credits, late: bool },
+    /// A call that was let through without a hold was charged: `parts` from unheld credits, `owed` as debt. `hold` is
+    /// the call's id.
+    Charge { hold: Id, charged: Credits, parts: Vec<Part>, owed: Credits },
     /// A hold was given back whole.
     Release { hold: Id },
     /// A hold ran out: the work confirmed by its last heartbeat was charged, the rest given back. A settlement
@@ -92,7 +95,7 @@ impl Fact {
             Self::Plan { lot, change, .. } => {
                 vec![(Book::Issued, -change), (Book::Lot(*lot), *change)]
             }
-            Self::Settle { parts, owed, .. } => {
+            Self::Settle { parts, owed, .. } | Self::Charge { parts, owed, .. } => {
                 let mut lines = from_lots(parts, Book::Used);
                 lines.push((Book::Debt, -owed.signed()));
                 lines.push((Book::Used, owed.signed()));
@@ -120,12 +123,13 @@ impl Fact {
         self.lines().iter().filter(|(book, _)| of_balance(book)).map(|(_, amount)| amount).sum()
     }
 
-    /// The hold that the fact is about.
+    /// The call that the fact is about: its hold's id.
     pub fn hold(&self) -> Option<Id> {
         match self {
             Self::Hold { hold, .. }
             | Self::Extend { hold, .. }
             | Self::Settle { hold, .. }
+            | Self::Charge { hold, .. }
             | Self::Release { hold }
             | Self::HoldExpired { hold, .. } => Some(*hold),
             Self::Grant { .. }
@@ -146,6 +150,7 @@ impl Fact {
             Self::Hold { .. } => "hold",
             Self::Extend { .. } => "extend",
             Self::Settle { .. } => "settle",
+            Self::Charge { .. } => "charge",
             Self::Release { .. } => "release",
             Self::HoldExpired { .. } => "hold_expired",
             Self::LotExpired { .. } => "lot_expired",

@@ -24,6 +24,14 @@ pub enum Operation {
     Settle { amount: Credits },
     /// Give the hold of this id back whole.
     Release,
+    /// Charge `amount` for the call of this id, which was let through while the ledger was away (semantics.md
+    /// section 4). If its hold was placed after all this is its settlement, late where that would be late. Else it
+    /// opens the plan lot of `period` if it is missing and takes unheld credits in burn order; what they don't cover
+    /// is owed, and all of it while the gate is closed. Refused neither for lack of credits nor for a debt.
+    ///
+    /// A call is charged, settled or released: its gateway sends one of these, and repeats it unchanged, the period
+    /// too. See [`ruled_out_by`](Self::ruled_out_by) for what becomes of a second one.
+    Charge { amount: Credits, period: Option<Period> },
     /// Take back what `source` granted: `total` µ in all, counted over all refunds so far.
     Void { source: SourceId, total: Credits },
 }
@@ -39,6 +47,7 @@ impl Operation {
             Self::Extend { beat, .. } => format!("extend.{beat}"),
             Self::Settle { .. } => "settle".into(),
             Self::Release => "release".into(),
+            Self::Charge { .. } => "charge".into(),
             Self::Void { .. } => "void".into(),
         }
     }
@@ -52,7 +61,28 @@ impl Operation {
             | Self::Hold { .. }
             | Self::Extend { .. }
             | Self::Settle { .. }
-            | Self::Release => None,
+            | Self::Release
+            | Self::Charge { .. } => None,
+        }
+    }
+
+    /// Steps that leave no room for this one if they were done under the same id, and the answer then. The books
+    /// forget a call once it is resolved, so the engines look into their memory of ids, which lasts exactly as long as
+    /// an id is accepted.
+    pub fn ruled_out_by(&self) -> &'static [(&'static str, Refusal)] {
+        match self {
+            Self::Charge { .. } => {
+                &[("settle", Refusal::AlreadyResolved), ("release", Refusal::AlreadyResolved)]
+            }
+            // It was still on its way when its call was charged: nobody would ever resolve it.
+            Self::Hold { .. } => &[("charge", Refusal::Conflict)],
+            Self::Grant { .. }
+            | Self::Gate { .. }
+            | Self::Plan { .. }
+            | Self::Extend { .. }
+            | Self::Settle { .. }
+            | Self::Release
+            | Self::Void { .. } => &[],
         }
     }
 }
@@ -103,7 +133,7 @@ pub enum Refusal {
     /// More than [`HOLDS_MAX`](super::HOLDS_MAX) calls of the account are running.
     #[error("too many calls of the account are running")]
     TooManyHolds,
-    /// No hold of this id is open: it was resolved, or never placed.
+    /// No hold of this id is open: it was resolved, or never placed. Of a charge: the call was resolved before.
     #[error("no hold of this id is open")]
     AlreadyResolved,
     /// The id or the source was used before, with other arguments.

@@ -66,6 +66,7 @@ pub struct Auditor {
     sums: BTreeMap<u32, LotSums>,
     sources: BTreeSet<SourceId>,
     expired: BTreeMap<Id, Unsettled>,
+    charged: BTreeSet<Id>,
     balance: i64,
     entries: u64,
     findings: Vec<Finding>,
@@ -87,6 +88,7 @@ impl Auditor {
             sums: BTreeMap::new(),
             sources: BTreeSet::new(),
             expired: BTreeMap::new(),
+            charged: BTreeSet::new(),
             balance: 0,
             entries: 0,
             findings: Vec::new(),
@@ -193,7 +195,8 @@ impl Auditor {
                     self.broken(entry.seq, "a lot without a source that is no plan lot".into());
                 }
             }
-            Fact::Hold { amount, parts, .. } => {
+            Fact::Hold { hold, amount, parts, .. } => {
+                self.check_charged_once(*hold, entry.seq);
                 if at >= self.books.gate_until {
                     self.broken(entry.seq, "a hold through a closed gate".into());
                 }
@@ -215,10 +218,21 @@ impl Auditor {
                 }
             }
             Fact::Settle { hold, charged, parts, owed, .. } => {
-                let taken = parts.iter().fold(*owed, |sum, part| sum.saturating_add(part.amount));
-                if taken != *charged {
-                    self.broken(entry.seq, format!("{hold} was charged {charged}, taken {taken}"));
+                self.check_taken((*hold, *charged), parts, *owed, entry.seq);
+            }
+            Fact::Charge { hold, charged, parts, owed } => {
+                self.check_taken((*hold, *charged), parts, *owed, entry.seq);
+                self.check_charged_once(*hold, entry.seq);
+                if self.books.hold(*hold).is_some() {
+                    self.broken(entry.seq, format!("{hold} was charged beside its hold"));
                 }
+                let active = at < self.books.gate_until;
+                let due = if active { self.in_burn_order(*charged, at) } else { vec![] };
+                if *parts != due {
+                    let what = "a charge through a closed gate, not of all, or not in burn order";
+                    self.broken(entry.seq, what.into());
+                }
+                self.charged.insert(*hold);
             }
             Fact::Gate { .. }
             | Fact::Plan { .. }
@@ -229,7 +243,28 @@ impl Auditor {
         }
     }
 
-    /// What a hold of `amount` must take: from open lots, earliest in burn order first, unheld credits only.
+    /// All that is charged is taken or owed.
+    fn check_taken(
+        &mut self,
+        (hold, charged): (Id, Credits),
+        parts: &[Part],
+        owed: Credits,
+        seq: u64,
+    ) {
+        let taken = parts.iter().fold(owed, |sum, part| sum.saturating_add(part.amount));
+        if taken != charged {
+            self.broken(seq, format!("{hold} was charged {charged}, taken {taken}"));
+        }
+    }
+
+    /// A call that was charged without a hold is not charged or held for again.
+    fn check_charged_once(&mut self, hold: Id, seq: u64) {
+        if self.charged.contains(&hold) {
+            self.broken(seq, format!("{hold} had been charged before"));
+        }
+    }
+
+    /// What a hold or a charge of `amount` must take: from open lots, earliest in burn order first, unheld credits only.
     fn in_burn_order(&self, amount: Credits, at: Timestamp) -> Vec<Part> {
         let mut left = amount;
         let mut parts = Vec::new();
@@ -251,7 +286,7 @@ impl Auditor {
                 let unsettled = Unsettled { account, request, held, charged, expired_at: entry.at };
                 self.expired.insert(*hold, unsettled);
             }
-            Fact::Settle { hold, late: true, .. } => {
+            Fact::Settle { hold, late: true, .. } | Fact::Charge { hold, .. } => {
                 self.expired.remove(hold);
             }
             Fact::Settle { .. }

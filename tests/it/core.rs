@@ -80,7 +80,8 @@ fn replay(history: &History, reached: &RefCell<Reached>) -> Result<(), String> {
         said.push(format!("at {}: {:?} {:?}", call.now.millis(), call.id, call.operation));
         let entries = pair.entries();
         let outcome = pair.step(call.id, &call.operation, call.now)?;
-        reached.borrow_mut().note(&call.operation, &outcome, &pair.log()[entries..]);
+        let entries = &pair.log()[entries..];
+        reached.borrow_mut().note(&call.operation, &outcome, entries, pair.account());
         pair.look(call.period, call.later)
     };
     let result = history.steps.iter().try_for_each(&mut each);

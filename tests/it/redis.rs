@@ -22,7 +22,7 @@ use proptest::test_runner::{Config, TestRng, TestRunner};
 use sha2::{Digest, Sha256};
 use tokio::task::JoinSet;
 
-use crate::core::engine::remember;
+use crate::core::engine::{remember, ruled_out};
 use crate::core::history::{self, History, Resolver};
 use crate::core::reached::Reached;
 use crate::harness::RedisServer as Server;
@@ -52,15 +52,29 @@ async fn core_and_redis_keep_the_same_books() {
     while let Some(done) = running.join_next().await {
         tally.add(done);
     }
-    let Tally { reached, repeated, other, too_old } = &tally;
+    let Tally { reached, repeated, other, too_old, ruled_out } = &tally;
     println!("{reached}{repeated} repeated, {other} with other arguments, {too_old} too old");
+    println!("{ruled_out} ruled out by another step under their id");
     tally.reached.assert_complete();
     assert!(tally.reached.operations() >= 50_000, "{}", tally.reached);
     assert!(tally.repeated > 100 && tally.other > 100 && tally.too_old > 100);
+    assert!(tally.ruled_out > 100);
     let side = Side::open(&server.url(), u64::MAX, None).await;
     let report = side.ledger.audit().await.unwrap();
     assert!(report.is_clean(), "{:?}", report.broken);
     assert_eq!(report.accounts, SMALL + VAST + 1);
+}
+
+/// What no gateway asks under the id of a call that has ended.
+fn second_end(operation: &Operation, version: u64) -> Option<Operation> {
+    match operation {
+        Operation::Settle { amount } => Some(Operation::Charge { amount: *amount, period: None }),
+        Operation::Release => Some(Operation::Charge { amount: Credits::ZERO, period: None }),
+        Operation::Charge { amount, .. } => {
+            Some(Operation::Hold { amount: *amount, ttl_millis: 1000, version, period: None })
+        }
+        _ => None,
+    }
 }
 
 fn one_of(histories: &impl Strategy<Value = History>, seed: u64) -> History {
@@ -80,6 +94,8 @@ struct Tally {
     repeated: usize,
     other: usize,
     too_old: usize,
+    /// Steps that another one under their id left no room for.
+    ruled_out: usize,
 }
 
 impl Tally {
@@ -89,6 +105,7 @@ impl Tally {
         self.repeated += other.repeated;
         self.other += other.other;
         self.too_old += other.too_old;
+        self.ruled_out += other.ruled_out;
     }
 }
 
@@ -151,11 +168,17 @@ impl Side {
             if place % 9 == 8 {
                 self.ask(id, &call.operation, call.now).await?;
             }
-            if let Operation::Grant { source, kind, start, end, amount } = call.operation {
+            let operation = call.operation;
+            if let Operation::Grant { source, kind, start, end, amount } = operation.clone() {
                 // The same but for its amount.
                 let amount = Credits::from_micros(amount.micros() ^ 1).unwrap_or_default();
                 let other = Operation::Grant { source, kind, start, end, amount };
                 self.ask(Id::from_u128(id.as_u128() | 1 << 31), &other, call.now).await?;
+            }
+            if place % 3 == 2
+                && let Some(second) = second_end(&operation, self.books.version)
+            {
+                self.ask(id, &second, call.now).await?;
             }
             if place % 5 == 4 {
                 self.look(call.period, call.later).await?;
@@ -220,9 +243,17 @@ impl Side {
             self.tally.repeated += 1;
             return Ok(Reply { outcome: outcome.clone(), funds });
         }
+        let done = |step: &str| {
+            self.memory.get(&(id, step.to_owned())).is_some_and(|(_, outcome)| outcome.is_ok())
+        };
+        if let Some(refusal) = ruled_out(operation, done) {
+            self.tally.ruled_out += 1;
+            return Ok(Reply { outcome: Err(refusal), funds });
+        }
         let source = operation.source().and_then(|name| self.sources.get(name));
         let applied = apply(&self.books, source, id, operation, now).map_err(|e| e.to_string())?;
-        self.tally.reached.note(operation, &applied.reply.outcome, &applied.entries);
+        let (outcome, books) = (&applied.reply.outcome, &applied.account);
+        self.tally.reached.note(operation, outcome, &applied.entries, books);
         remember(&mut self.sources, operation.source(), &applied);
         if !matches!(applied.reply.outcome, Err(Refusal::Stale { .. })) {
             self.memory.insert(step, (operation.clone(), applied.reply.outcome.clone()));

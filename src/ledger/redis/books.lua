@@ -19,8 +19,8 @@
 --
 -- An entry: seq at op balance fact arguments. Facts: grant lot kind start end amount repaid [source] · gate until
 -- version · plan lot allowance change · hold id amount deadline parts · extend id parts deadline done · settle (or
--- settle_late) id charged parts owed · release id · hold_expired id done parts settle_until · lot_expired lot amount ·
--- repay parts · void lot total taken owed source. An id that is the operation's own is written =, no parts are -.
+-- settle_late) id charged parts owed · charge id charged parts owed · release id · hold_expired id done parts
+-- settle_until · lot_expired lot amount · repay parts · void lot total taken owed source. An id that is the operation's own is written =, no parts are -.
 
 local MAX = 4000000000000000
 local EXACT = 9007199254740991
@@ -495,6 +495,10 @@ local function expired_place()
   return place and now < A.expired[place].settle_until and place or nil
 end
 
+local function may_settle()
+  return place_of(A.holds, id) or expired_place()
+end
+
 -- Each takes its arguments as texts and gives the outcome as text; a refusal begins with an exclamation mark.
 local operations = {}
 
@@ -567,7 +571,7 @@ function operations.hold(amount, ttl, version, start, fin, allowance)
   if now >= A.g then
     return '!inactive'
   end
-  if place_of(A.holds, id) or expired_place() then
+  if may_settle() then
     return '!conflict'
   end
   if start then
@@ -660,6 +664,29 @@ function operations.release()
   return 'released'
 end
 
+-- Charges a call that was let through while the ledger was away: a settlement, if its hold was placed after all.
+function operations.charge(amount, start, fin, allowance)
+  if may_settle() then
+    return operations.settle(amount)
+  end
+  amount = number(amount, MAX)
+  -- Nothing was reserved before the gate closed: then nothing leaves a lot.
+  local parts, owed = {}, amount
+  if now < A.g then
+    if start then
+      open_period(number(start, FOREVER), number(fin, FOREVER), number(allowance, MAX))
+    end
+    parts, owed = unheld_parts(amount)
+  end
+  if A.d + owed > MAX then
+    return '!too_much'
+  end
+  take(parts)
+  A.d = more(A.d, owed, 'debt')
+  record('charge', short(id), amount, parts, owed)
+  return 'settled ' .. text(amount) .. ' ' .. text(owed)
+end
+
 function operations.void(name, total)
   total = number(total, MAX)
   local known = source_named(name)
@@ -717,6 +744,21 @@ local function answered(field, fingerprint)
   end
   local known, outcome = string.match(stored, '^(%x+) (.+)$')
   return known == fingerprint and outcome or '!conflict'
+end
+
+local function was_done(name)
+  local stored = redis.call('HGET', KEYS[3], id .. '.' .. name)
+  return stored and string.find(stored, '^%x+ [^!]') and true or false
+end
+
+-- The refusal where another step under this id leaves no room for this one: the books forget a call once it is
+-- resolved, and a hold that arrives after its call was charged would never be resolved.
+local function ruled_out(operation)
+  if operation == 'charge' and (was_done('settle') or was_done('release')) then
+    return '!already_resolved'
+  elseif operation == 'hold' and was_done('charge') then
+    return '!conflict'
+  end
 end
 
 local function clock_of(given)

@@ -15,7 +15,7 @@ const CHANGE: &str = include_str!("change.lua");
 /// The scripts of one engine.
 pub(super) struct Scripts {
     apply: Script,
-    /// For what must not be refused when the memory is full: not to settle is to serve for nothing.
+    /// For what must not be refused when the memory is full: not to charge is to serve for nothing.
     settle: Script,
     change: Script,
 }
@@ -105,7 +105,7 @@ pub(super) fn refused(error: &RedisError) -> LedgerError {
 
 fn resolves(operation: &Operation) -> bool {
     match operation {
-        Operation::Settle { .. } | Operation::Release => true,
+        Operation::Settle { .. } | Operation::Release | Operation::Charge { .. } => true,
         Operation::Grant { .. }
         | Operation::Gate { .. }
         | Operation::Plan { .. }
@@ -124,6 +124,11 @@ fn arguments(operation: &Operation) -> Vec<String> {
     let millis = |at: &Timestamp| at.millis().to_string();
     // A duration beyond the calendar ends with the calendar.
     let duration = |millis: u64| millis.min(Timestamp::MAX.millis().unsigned_abs()).to_string();
+    let month = |period: Option<&Period>| {
+        period.map_or_else(Vec::new, |Period { start, end, allowance }| {
+            vec![millis(start), millis(end), allowance.micros().to_string()]
+        })
+    };
     match operation {
         Operation::Grant { source, kind, start, end, amount } => vec![
             "grant".into(),
@@ -138,16 +143,13 @@ fn arguments(operation: &Operation) -> Vec<String> {
         }
         Operation::Plan { allowance } => vec!["plan".into(), allowance.micros().to_string()],
         Operation::Hold { amount, ttl_millis, version, period } => {
-            let mut words = vec![
+            let words = vec![
                 "hold".into(),
                 amount.micros().to_string(),
                 duration(*ttl_millis),
                 version.to_string(),
             ];
-            if let Some(Period { start, end, allowance }) = period {
-                words.extend([millis(start), millis(end), allowance.micros().to_string()]);
-            }
-            words
+            [words, month(period.as_ref())].concat()
         }
         Operation::Extend { more, ttl_millis, done, .. } => vec![
             "extend".into(),
@@ -157,6 +159,10 @@ fn arguments(operation: &Operation) -> Vec<String> {
         ],
         Operation::Settle { amount } => vec!["settle".into(), amount.micros().to_string()],
         Operation::Release => vec!["release".into()],
+        Operation::Charge { amount, period } => {
+            let words = vec!["charge".into(), amount.micros().to_string()];
+            [words, month(period.as_ref())].concat()
+        }
         Operation::Void { source, total } => {
             vec!["void".into(), source.to_string(), total.micros().to_string()]
         }

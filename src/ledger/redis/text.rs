@@ -122,6 +122,12 @@ fn fact(words: &mut Words<'_>, op: Id) -> Result<Fact, Unreadable> {
             owed: words.credits()?,
             late: name == "settle_late",
         },
+        "charge" => Fact::Charge {
+            hold: words.hold(op)?,
+            charged: words.credits()?,
+            parts: words.parts()?,
+            owed: words.credits()?,
+        },
         "release" => Fact::Release { hold: words.hold(op)? },
         "hold_expired" => Fact::HoldExpired {
             hold: words.hold(op)?,

@@ -62,6 +62,11 @@ impl Books {
             let same = known == fingerprint;
             return refused(if same { outcome } else { Err(Refusal::Conflict) });
         }
+        for (other, refusal) in operation.ruled_out_by() {
+            if let Some((_, Ok(_))) = remembered(db, id, other)? {
+                return refused(Err(refusal.clone()));
+            }
+        }
         let source = match operation.source() {
             Some(source) => source_of(db, account, source)?,
             None => None,

@@ -119,6 +119,10 @@ fn settle(credits: u32) -> Operation {
     Operation::Settle { amount: Credits::whole(credits) }
 }
 
+fn charge(credits: u32) -> Operation {
+    Operation::Charge { amount: Credits::whole(credits), period: None }
+}
+
 #[tokio::test]
 async fn one_id_has_one_effect_also_after_a_restart() {
     let mut bench = Bench::new();
@@ -136,6 +140,30 @@ async fn one_id_has_one_effect_also_after_a_restart() {
     assert_eq!(bench.apply(call, settle(1)).await, Err(Refusal::Conflict));
     assert_eq!(bench.apply(call, Operation::Release).await, Err(Refusal::AlreadyResolved));
     assert_eq!(bench.held().await.balance(), 3_000_000);
+    bench.assert_clean().await;
+}
+
+#[tokio::test]
+async fn a_call_is_charged_settled_or_released_and_only_once() {
+    let mut bench = Bench::new();
+    bench.account_with(9).await;
+    let paid = |credits| Done::Settled { charged: Credits::whole(credits), owed: Credits::ZERO };
+    let [settled, released, charged, refused] = [bench.id(), bench.id(), bench.id(), bench.id()];
+    bench.apply(settled, hold(1)).await.unwrap();
+    bench.apply(settled, settle(1)).await.unwrap();
+    bench.apply(released, hold(1)).await.unwrap();
+    bench.apply(released, Operation::Release).await.unwrap();
+    assert_eq!(bench.apply(charged, charge(2)).await, Ok(paid(2)));
+    assert_eq!(bench.apply(refused, settle(1)).await, Err(Refusal::AlreadyResolved));
+    bench.reopen().await;
+    assert_eq!(bench.apply(settled, charge(1)).await, Err(Refusal::AlreadyResolved));
+    assert_eq!(bench.apply(released, charge(1)).await, Err(Refusal::AlreadyResolved));
+    assert_eq!(bench.apply(charged, charge(2)).await, Ok(paid(2)), "the same answer");
+    assert_eq!(bench.apply(charged, charge(1)).await, Err(Refusal::Conflict));
+    assert_eq!(bench.apply(charged, hold(2)).await, Err(Refusal::Conflict), "it comes too late");
+    assert_eq!(bench.apply(charged, settle(2)).await, Err(Refusal::AlreadyResolved));
+    assert_eq!(bench.apply(refused, charge(1)).await, Ok(paid(1)), "nothing was done for it yet");
+    assert_eq!(bench.held().await.balance(), 5_000_000);
     bench.assert_clean().await;
 }
 
@@ -279,16 +307,40 @@ async fn the_auditor_finds_what_was_tampered_with() {
             "was charged 0.9, taken 1",
         ),
         (
-            "UPDATE entry SET fact = replace(fact, '\"amount\":5000000', '\"amount\":6000000')",
-            "balance 5000000",
+            "UPDATE entry SET fact = replace(fact, '\"charged\":2000000', '\"charged\":1900000')",
+            "was charged 1.9, taken 2",
+        ),
+        (
+            "UPDATE entry SET fact = replace(fact, '\"amount\":2000000}],\"owed\":0',
+                 '\"amount\":1000000}],\"owed\":1000000')",
+            "a charge through a closed gate, not of all, or not in burn order",
+        ),
+        (
+            "UPDATE entry SET fact = replace(fact, '\"until\":253402300799000', '\"until\":0')",
+            "a charge through a closed gate, not of all, or not in burn order",
+        ),
+        (
+            "UPDATE entry SET fact = replace(fact, '\"kind\":\"settle\",', '\"kind\":\"charge\",')",
+            "was charged beside its hold",
+        ),
+        (
+            "UPDATE entry SET fact = (SELECT fact FROM entry WHERE seq = 5) WHERE seq = 6",
+            "had been charged before",
+        ),
+        (
+            "UPDATE entry SET fact = replace(fact, '\"amount\":6000000', '\"amount\":7000000')",
+            "balance 6000000",
         ),
     ];
     for (sql, finding) in tampering {
         let mut bench = Bench::new();
-        bench.account_with(5).await;
+        bench.account_with(6).await;
         let call = bench.id();
         bench.apply(call, hold(1)).await.unwrap();
         bench.apply(call, settle(1)).await.unwrap();
+        for call in [bench.id(), bench.id()] {
+            bench.apply(call, charge(2)).await.unwrap();
+        }
         bench.assert_clean().await;
         bench.store.take().unwrap().close().await;
         with_sql(

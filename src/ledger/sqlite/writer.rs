@@ -247,6 +247,7 @@ fn is_durable(operation: &Operation) -> bool {
         | Operation::Gate { .. }
         | Operation::Plan { .. }
         | Operation::Settle { .. }
+        | Operation::Charge { .. }
         | Operation::Void { .. } => true,
         Operation::Hold { .. } | Operation::Extend { .. } | Operation::Release => false,
     }

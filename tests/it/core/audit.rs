@@ -133,6 +133,9 @@ impl Audit {
             Fact::Settle { hold, charged, parts, owed, late } => {
                 self.settled(*hold, charged.signed(), parts, owed.signed(), *late)
             }
+            Fact::Charge { hold, charged, parts, owed } => {
+                self.charged(*hold, charged.signed(), parts, owed.signed())
+            }
             Fact::Release { hold } => self.unreserve(*hold).map(drop),
             Fact::HoldExpired { hold, done, parts, .. } => {
                 let own = self.unreserve(*hold)?;
@@ -218,6 +221,18 @@ impl Audit {
         self.debt += owed;
         own.iter()
             .try_for_each(|part| self.lot(part.lot).map(|lot| lot.used += part.amount.signed()))
+    }
+
+    fn charged(&mut self, hold: Id, charged: i64, parts: &[Part], owed: i64) -> Result<(), String> {
+        check(!self.holds.contains_key(&hold), "5: charged beside its hold")?;
+        check(sum(parts) + owed == charged, "3: the charge is not parts and debt")?;
+        let (at, open) = (self.at, self.at < self.gate);
+        check(open || parts.is_empty(), "6: charged through a closed gate")?;
+        self.leave(parts, |lot, amount| lot.used += amount)?;
+        let free = self.lots.values().any(|lot| lot.is_open(at) && lot.unheld() > 0);
+        check(owed == 0 || !open || !free, "8: a debt beside credits")?;
+        self.debt += owed;
+        Ok(())
     }
 
     /// Credits that nobody held leave open lots, or are reserved: in burn order, from unheld credits.

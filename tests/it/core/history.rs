@@ -44,6 +44,7 @@ enum Call {
     Extend { id: Which, more: u64, ttl: u64, done: u64 },
     Settle { id: Which, amount: u64 },
     Release { id: Which },
+    Charge { id: Which, amount: u64, period: Month },
     Void { source: usize, total: u64 },
 }
 
@@ -57,7 +58,7 @@ enum Which {
     Used(usize),
 }
 
-/// Which month of the plan a hold brings.
+/// Which month of the plan a hold or a charge brings.
 #[derive(Clone, Copy, Debug)]
 enum Month {
     None,
@@ -201,6 +202,7 @@ fn call(amount: BoxedStrategy<u64>, grant: BoxedStrategy<u64>) -> impl Strategy<
             .prop_map(|(id, more, ttl, done)| Call::Extend { id, more, ttl, done }),
         18 => (which(), amount.clone()).prop_map(|(id, amount)| Call::Settle { id, amount }),
         7 => which().prop_map(|id| Call::Release { id }),
+        6 => charge(amount.clone()),
         7 => (0..14_usize, amount).prop_map(|(source, total)| Call::Void { source, total }),
     ]
 }
@@ -212,16 +214,30 @@ fn hold(amount: BoxedStrategy<u64>) -> impl Strategy<Value = Call> {
         1 => (0..3_usize).prop_map(Which::Expired),
         1 => (0..6_usize).prop_map(Which::Used),
     ];
-    let month = prop_oneof![
+    (id, amount, ttl(), prop::bool::weighted(0.04), month())
+        .prop_map(|(id, amount, ttl, stale, period)| Call::Hold { id, amount, ttl, stale, period })
+}
+
+/// Mostly of calls that never came to a hold.
+fn charge(amount: BoxedStrategy<u64>) -> impl Strategy<Value = Call> {
+    let id = prop_oneof![
+        6 => Just(Which::New),
+        3 => (0..4_usize).prop_map(Which::Open),
+        2 => (0..3_usize).prop_map(Which::Expired),
+        4 => (0..6_usize).prop_map(Which::Used),
+    ];
+    (id, amount, month()).prop_map(|(id, amount, period)| Call::Charge { id, amount, period })
+}
+
+fn month() -> impl Strategy<Value = Month> {
+    prop_oneof![
         5 => Just(Month::None),
         12 => Just(Month::Current),
         1 => Just(Month::Last),
         1 => Just(Month::Next),
         1 => Just(Month::Moved),
         1 => Just(Month::Nothing),
-    ];
-    (id, amount, ttl(), prop::bool::weighted(0.04), month)
-        .prop_map(|(id, amount, ttl, stale, period)| Call::Hold { id, amount, ttl, stale, period })
+    ]
 }
 
 fn which() -> impl Strategy<Value = Which> {

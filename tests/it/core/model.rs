@@ -143,6 +143,7 @@ impl Model {
                 self.end_hold(id).ok_or(Refusal::AlreadyResolved)?;
                 Ok(Done::Released)
             }
+            Operation::Charge { amount, period } => self.charge(id, micros(*amount), *period, now),
             Operation::Void { source, total } => self.void(source, micros(*total)),
         }
     }

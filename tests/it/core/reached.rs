@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use creditgate::credit::{Done, Entry, Fact, Operation, Refusal};
+use creditgate::credit::{Account, Done, Entry, Fact, LotKind, Operation, Refusal};
 
 /// Every answer that the core can give, by operation. `too old`, and `conflict` by an operation's id, are the
 /// ledger engines' to find.
-const ANSWERS: [&str; 31] = [
+const ANSWERS: [&str; 34] = [
     "grant: granted",
     "grant: granted before",
     "grant: conflict",
@@ -36,12 +36,15 @@ const ANSWERS: [&str; 31] = [
     "settle: too much",
     "release: released",
     "release: already resolved",
+    "charge: settled",
+    "charge: owed",
+    "charge: too much",
     "void: voided",
     "void: unknown source",
     "void: too much",
 ];
 
-const FACTS: [&str; 12] = [
+const FACTS: [&str; 13] = [
     "grant",
     "gate",
     "plan",
@@ -49,6 +52,7 @@ const FACTS: [&str; 12] = [
     "extend",
     "settle",
     "settle late",
+    "charge",
     "release",
     "hold_expired",
     "lot_expired",
@@ -56,18 +60,33 @@ const FACTS: [&str; 12] = [
     "void",
 ];
 
+/// The ways of a charge: what paid for the call.
+const CHARGES: [&str; 8] = [
+    "its hold",
+    "its expired hold",
+    "lots",
+    "lots and debt",
+    "debt",
+    "debt beside a closed gate's credits",
+    "nothing",
+    "a month that it opened",
+];
+
 #[derive(Clone, Default)]
 pub(crate) struct Reached {
     answers: BTreeMap<String, usize>,
+    charges: BTreeMap<&'static str, usize>,
     facts: BTreeMap<&'static str, usize>,
 }
 
 impl Reached {
+    /// `account`: the books after the step.
     pub(crate) fn note(
         &mut self,
         operation: &Operation,
         outcome: &Result<Done, Refusal>,
         entries: &[Entry],
+        account: &Account,
     ) {
         let answer = match outcome {
             Ok(done) => name_of(done),
@@ -83,6 +102,11 @@ impl Reached {
             };
             *self.facts.entry(fact).or_default() += 1;
         }
+        if matches!(operation, Operation::Charge { .. }) {
+            for way in entries.iter().filter_map(|entry| way_of_charge(entry, account)) {
+                *self.charges.entry(way).or_default() += 1;
+            }
+        }
     }
 
     /// Counts what another run has reached as well.
@@ -92,6 +116,9 @@ impl Reached {
         }
         for (fact, times) in &other.facts {
             *self.facts.entry(fact).or_default() += times;
+        }
+        for (way, times) in &other.charges {
+            *self.charges.entry(way).or_default() += times;
         }
     }
 
@@ -106,7 +133,9 @@ impl Reached {
         };
         let answers = never(&ANSWERS, &|name| self.answers.contains_key(name));
         let facts = never(&FACTS, &|name| self.facts.contains_key(name));
-        assert!(answers.is_empty() && facts.is_empty(), "never reached: {answers:?} {facts:?}");
+        let charges = never(&CHARGES, &|name| self.charges.contains_key(name));
+        let never: Vec<_> = [answers, facts, charges].concat();
+        assert!(never.is_empty(), "never reached: {never:?}");
         let known = |name: &&String| ANSWERS.contains(&name.as_str());
         let unknown: Vec<_> = self.answers.keys().filter(|name| !known(name)).collect();
         assert!(unknown.is_empty(), "not the core's to say: {unknown:?}");
@@ -136,7 +165,26 @@ impl fmt::Display for Reached {
         for (fact, times) in &self.facts {
             writeln!(f, "{times:>8} entries {fact}")?;
         }
+        for (way, times) in &self.charges {
+            writeln!(f, "{times:>8} charges to {way}")?;
+        }
         Ok(())
+    }
+}
+
+fn way_of_charge(entry: &Entry, account: &Account) -> Option<&'static str> {
+    match &entry.fact {
+        Fact::Settle { late: false, .. } => Some("its hold"),
+        Fact::Settle { late: true, .. } => Some("its expired hold"),
+        Fact::Grant { source: None, lot_kind: LotKind::Plan, .. } => Some("a month that it opened"),
+        Fact::Charge { parts, owed, .. } => Some(match (parts.is_empty(), owed.is_zero()) {
+            (true, true) => "nothing",
+            (false, true) => "lots",
+            (false, false) => "lots and debt",
+            (true, false) if account.funds(entry.at).unheld().is_zero() => "debt",
+            (true, false) => "debt beside a closed gate's credits",
+        }),
+        _ => None,
     }
 }
 

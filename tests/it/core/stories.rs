@@ -1,5 +1,7 @@
 //! What an account lives through, told with numbers that a person can check. Each step goes to the model too.
 
+mod let_through;
+
 use chrono::DateTime;
 use chrono_tz::Tz;
 use creditgate::credit::{
@@ -68,6 +70,10 @@ impl Story {
 
     fn release(&mut self, id: u128) -> Result<Done, Refusal> {
         self.step(id, &Operation::Release)
+    }
+
+    fn charge(&mut self, id: u128, amount: u64) -> Result<Done, Refusal> {
+        self.step(id, &Operation::Charge { amount: micros(amount), period: self.period })
     }
 
     fn confirm(&mut self, id: u128, done: u64) -> Result<Done, Refusal> {

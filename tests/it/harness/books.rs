@@ -62,6 +62,7 @@ impl Books {
         for entry in self.entries(account).await {
             let (hold, amount, late) = match entry.fact {
                 Fact::Settle { hold, charged, late, .. } => (hold, charged, late),
+                Fact::Charge { hold, charged, .. } => (hold, charged, false),
                 Fact::HoldExpired { hold, done, .. } => (hold, done, false),
                 Fact::Release { hold } => (hold, creditgate::credit::Credits::ZERO, false),
                 Fact::Grant { .. }

@@ -134,7 +134,7 @@ async fn a_server_that_is_away_refuses_and_comes_back_with_everything() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_memory_stops_holds_and_not_settlements() {
+async fn a_full_memory_stops_holds_and_nothing_that_charges() {
     let server = Server::start(&[]);
     let ledger = open(&server).await;
     let account = funded(&ledger, "acc", 2).await;
@@ -146,6 +146,9 @@ async fn a_full_memory_stops_holds_and_not_settlements() {
     let settle = Operation::Settle { amount: Credits::whole(1) };
     let settled = ledger.apply(&account, id, settle).await.unwrap();
     assert!(matches!(settled.outcome, Ok(Done::Settled { .. })));
+    let charge = Operation::Charge { amount: Credits::whole(1), period: None };
+    let charged = ledger.apply(&account, new_id(), charge).await.unwrap();
+    assert!(matches!(charged.outcome, Ok(Done::Settled { .. })));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -25,12 +25,14 @@ pub(crate) struct Resolver {
     anchor: i64,
     allowance: u64,
     ids: Vec<Id>,
+    beats: u32,
     grants: BTreeMap<usize, Operation>,
 }
 
 impl Default for Resolver {
     fn default() -> Self {
-        Self { now: START, anchor: START, allowance: 5, ids: Vec::new(), grants: BTreeMap::new() }
+        let (ids, grants) = (Vec::new(), BTreeMap::new());
+        Self { now: START, anchor: START, allowance: 5, ids, beats: 0, grants }
     }
 }
 
@@ -76,11 +78,18 @@ impl Resolver {
             }
             Call::Extend { id, more, ttl, done } => {
                 let (more, done) = (credits(more), credits(done));
-                let extend = Operation::Extend { beat: 1, more, ttl_millis: ttl, done };
+                // Each beat is a step of its own: a ledger that remembers steps carries it out.
+                self.beats += 1;
+                let beat = self.beats;
+                let extend = Operation::Extend { beat, more, ttl_millis: ttl, done };
                 (self.id(id, account), extend)
             }
             Call::Settle { id, amount } => {
                 (self.id(id, account), Operation::Settle { amount: credits(amount) })
+            }
+            Call::Charge { id, amount, period } => {
+                let (amount, period) = (credits(amount), self.month(period, self.now));
+                (self.id(id, account), Operation::Charge { amount, period })
             }
             Call::Release { id } => (self.id(id, account), Operation::Release),
             Call::Void { source, total } => {

@@ -1,4 +1,4 @@
-//! What a call does: hold, extend, settle.
+//! What a call does: hold, extend, settle, charge.
 
 use creditgate::credit::{Done, ExpiredHold, HOLDS_MAX, Id, Period, Refusal, Timestamp};
 
@@ -81,6 +81,34 @@ impl Model {
             return Err(Refusal::TooMuch);
         }
         Ok(Done::Settled { charged: credits(charge), owed: credits(owed) })
+    }
+
+    /// A call that ran without asking: its hold pays if there is one after all, else whatever is free while the gate
+    /// is open, and the account owes the rest.
+    pub(super) fn charge(
+        &mut self,
+        id: Id,
+        amount: i128,
+        period: Option<Period>,
+        now: Timestamp,
+    ) -> Result<Done, Refusal> {
+        match self.settle(id, amount, now) {
+            Err(Refusal::AlreadyResolved) => {}
+            settled => return settled,
+        }
+        let open = now < self.gate;
+        if open {
+            self.open_period(period, now);
+        }
+        let free = if open { self.usable(now) } else { vec![] };
+        let there: i128 = free.iter().map(|&(lot, place)| self.at(lot, place)).sum();
+        let owed = (amount - there).max(0);
+        if self.debt + owed > MAX {
+            return Err(Refusal::TooMuch);
+        }
+        self.take(amount, &free, Place::Used);
+        self.debt += owed;
+        Ok(Done::Settled { charged: credits(amount), owed: credits(owed) })
     }
 
     /// Gives back what is still held for `id`; nothing if no such hold is open.
