@@ -21,6 +21,7 @@ use crate::config::{Config, Environment, LedgerUrl, Secret};
 use crate::credit::Timestamp;
 use crate::directory::Directory;
 use crate::gateway::{self, Gateway, Upstream};
+use crate::ledger::journal::Journal;
 use crate::ledger::{Clock, Ledger, Settler, redis, sqlite};
 use crate::metrics::Metrics;
 use crate::{server, sim, telemetry};
@@ -96,8 +97,10 @@ impl App {
         let metrics = Arc::new(Metrics::new());
         let clock: Clock = Arc::new(now);
         let ledger = open_ledger(&config.ledger, &clock).await?;
-        let directory = Arc::new(Directory::new(ledger.clone(), Arc::clone(&metrics)));
-        let settler = Settler::start(ledger.clone(), config.limits.hold_ttl);
+        let trust_for = config.outage.trust_for;
+        let directory = Directory::new(ledger.clone(), trust_for, Arc::clone(&metrics)).into();
+        let journal = open_journal(&config)?;
+        let settler = Settler::start(ledger.clone(), config.limits.hold_ttl, journal);
         let ready = Arc::new(AtomicBool::new(true));
         let gateway = Gateway::new(
             Arc::clone(&config),
@@ -180,6 +183,17 @@ async fn open_ledger(url: &LedgerUrl, clock: &Clock) -> anyhow::Result<Ledger> {
             let store = redis::Store::open(url.expose(), clock, redis::Settings::default()).await;
             Ledger::Redis(Arc::new(store.with_context(|| format!("the ledger is {url}"))?))
         }
+    })
+}
+
+/// A place for settlements to wait, where the ledger may be away while this gateway serves.
+fn open_journal(config: &Config) -> anyhow::Result<Option<Journal>> {
+    let path = &config.outage.journal;
+    Ok(match &config.ledger {
+        LedgerUrl::Sqlite(_) => None,
+        LedgerUrl::Redis(_) => Some(
+            Journal::open(path).context("the journal can't be used: set `journal` in [outage]")?,
+        ),
     })
 }
 

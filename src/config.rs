@@ -29,7 +29,7 @@ mod url;
 #[cfg(test)]
 mod tests;
 
-pub use choice::{Administration, SessionGrants, UnknownRoutes, WhenExhausted};
+pub use choice::{Administration, OnOutage, SessionGrants, UnknownRoutes, WhenExhausted};
 pub use error::ConfigError;
 pub use secret::{Secret, SecretError, SecretSource};
 pub use url::{BaseUrl, LedgerUrl, RedisUrl};
@@ -65,6 +65,8 @@ pub struct Config {
     pub prices: PriceList,
     /// What is not passed on.
     pub refusal: Refusal,
+    /// What happens while the ledger is away.
+    pub outage: Outage,
     /// Which headers tell callers about their credits.
     pub headers: Headers,
     /// What callers may take from this machine.
@@ -157,6 +159,23 @@ pub struct Refusal {
     pub session_grants: SessionGrants,
     /// Calls that administer the provider's organisation.
     pub administration: Administration,
+}
+
+/// `[outage]`: what happens while a ledger that gateways share is away.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Outage {
+    /// What becomes of AI calls.
+    pub on_outage: OnOutage,
+    /// What an account may use on this gateway without being charged at once.
+    #[serde(deserialize_with = "scalar")]
+    pub allowance: Credits,
+    /// How long keys and accounts that were read before are trusted.
+    #[serde(deserialize_with = "scalar")]
+    pub trust_for: Duration,
+    /// The file in which settlements wait for the ledger.
+    #[serde(deserialize_with = "scalar")]
+    pub journal: PathBuf,
 }
 
 /// `[headers]`: which of the `x-credits-*` headers are sent.

@@ -21,9 +21,8 @@ use crate::metrics::{CacheLookup, Metrics};
 
 /// Accounts and keys that are kept in memory, each.
 const CACHED: usize = 100_000;
-/// How long what was read may be kept where other gateways change the same ledger. A hold is exact all the same, since
-/// it brings its version; what this bounds is how long another gateway's revocation goes unnoticed by free calls and by
-/// service keys, which belong to no account.
+/// How long what was read may be used where other gateways change the same ledger and nothing else would tell: how long
+/// another gateway's revocation goes unnoticed by free calls, and by service keys, which belong to no account.
 const SHARED_AGE: Duration = Duration::from_secs(5);
 
 /// What the gateway must know of an account to serve it.
@@ -144,6 +143,15 @@ pub fn random_hex<const N: usize>() -> Result<String, getrandom::Error> {
     }))
 }
 
+/// What makes sure that something read earlier still holds, where other gateways may have changed it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Check {
+    /// A hold will bring the version of what was read, and be refused as stale if it is old.
+    Hold,
+    /// Nothing but its age.
+    Age,
+}
+
 /// The records and keys of a ledger, cached.
 pub struct Directory {
     ledger: Ledger,
@@ -153,22 +161,36 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// The directory kept in `ledger`.
-    pub fn new(ledger: Ledger, metrics: Arc<Metrics>) -> Self {
+    /// The directory kept in `ledger`. While that is away, what was read is trusted for `trust_for`.
+    pub fn new(ledger: Ledger, trust_for: Duration, metrics: Arc<Metrics>) -> Self {
         let age = ledger.is_shared().then_some(SHARED_AGE);
-        Self { ledger, keys: Cached::new(age), records: Cached::new(age), metrics }
+        let (keys, records) = (Cached::new(age, trust_for), Cached::new(age, trust_for));
+        Self { ledger, keys, records, metrics }
     }
 
     /// The key with this hash.
-    pub async fn key(&self, hash: KeyHash) -> Result<Option<Arc<KnownKey>>, LedgerError> {
+    pub async fn key(
+        &self,
+        hash: KeyHash,
+        check: Check,
+    ) -> Result<Option<Arc<KnownKey>>, LedgerError> {
         let load = async || Ok(self.ledger.key(hash).await?.map(Arc::new));
-        self.keys.get_or_load(&hash, &self.metrics, load).await
+        let is_checked = |key: &Option<Arc<KnownKey>>| {
+            let owner = key.as_ref().map(|known| &known.key.owner);
+            check == Check::Hold && matches!(owner, Some(Owner::Account(_)))
+        };
+        self.keys.get_or_load(&hash, is_checked, &self.metrics, load).await
     }
 
     /// The record of `account`.
-    pub async fn record(&self, account: &AccountId) -> Result<Option<Arc<Record>>, LedgerError> {
+    pub async fn record(
+        &self,
+        account: &AccountId,
+        check: Check,
+    ) -> Result<Option<Arc<Record>>, LedgerError> {
         let load = async || Ok(self.ledger.record(account).await?.map(Arc::new));
-        self.records.get_or_load(account, &self.metrics, load).await
+        let is_checked = |record: &Option<_>| check == Check::Hold && record.is_some();
+        self.records.get_or_load(account, is_checked, &self.metrics, load).await
     }
 
     /// Forgets what was cached of an account, and of a key: after a change, and when the ledger called it stale.
@@ -188,30 +210,42 @@ struct Cached<K, V> {
     entries: Cache<K, (V, Instant)>,
     /// Entries older than this are read again.
     age: Option<Duration>,
+    /// Entries older than this are not used even if they can't be read again.
+    trust_for: Duration,
     generation: AtomicU64,
 }
 
 impl<K: Eq + Hash + Clone, V: Clone> Cached<K, V> {
-    fn new(age: Option<Duration>) -> Self {
-        Self { entries: Cache::new(CACHED), age, generation: AtomicU64::new(0) }
+    fn new(age: Option<Duration>, trust_for: Duration) -> Self {
+        Self { entries: Cache::new(CACHED), age, trust_for, generation: AtomicU64::new(0) }
     }
 
     async fn get_or_load(
         &self,
         key: &K,
+        is_checked: impl Fn(&V) -> bool,
         metrics: &Metrics,
         load: impl AsyncFnOnce() -> Result<V, LedgerError>,
     ) -> Result<V, LedgerError> {
-        if let Some((value, read)) = self.entries.get(key)
-            && self.age.is_none_or(|age| read.elapsed() < age)
+        let known = self.entries.get(key);
+        let younger = |read: &Instant, age| read.elapsed() < age;
+        if let Some((value, read)) = &known
+            && (self.age.is_none_or(|age| younger(read, age)) || is_checked(value))
         {
             metrics.directory_lookup(CacheLookup::Hit);
-            return Ok(value);
+            return Ok(value.clone());
         }
-        metrics.directory_lookup(CacheLookup::Miss);
         let before = self.generation.load(Ordering::SeqCst);
         let read = Instant::now();
-        let value = load().await?;
+        let value = match (load().await, known) {
+            (Ok(value), _) => value,
+            (Err(_), Some((value, read))) if younger(&read, self.trust_for) => {
+                metrics.directory_lookup(CacheLookup::Trusted);
+                return Ok(value);
+            }
+            (Err(error), _) => return Err(error),
+        };
+        metrics.directory_lookup(CacheLookup::Miss);
         self.entries.insert(key.clone(), (value.clone(), read));
         if self.generation.load(Ordering::SeqCst) != before {
             // Something changed meanwhile: what was read may be old. The next call reads again.

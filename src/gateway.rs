@@ -19,6 +19,7 @@ mod body;
 mod headers;
 mod limits;
 mod meter;
+mod outage;
 mod paced;
 pub mod peek;
 mod record;
@@ -35,13 +36,14 @@ use body::{Budget, Outgoing, Unread};
 use headers::Told;
 use limits::Limits;
 use meter::Metered;
+use outage::Outage;
 use paced::Paced;
 use record::{Ending, Record};
 use rejection::Rejection;
 
 use crate::config::{Config, Name, Plan};
-use crate::credit::{Credits, Funds, Id, Operation, Refusal};
-use crate::directory::Directory;
+use crate::credit::{AccountId, Credits, Funds, Id, Operation, Refusal};
+use crate::directory::{Check, Directory};
 use crate::ledger::{Call, Charge, Clock, Ledger, LedgerError, Settler};
 use crate::metrics::{HoldOutcome, LedgerResult, Metrics};
 use crate::policy::{self, Place, Terms};
@@ -64,6 +66,7 @@ pub struct Gateway {
     metrics: Arc<Metrics>,
     clock: Clock,
     limits: Limits,
+    outage: Outage,
     /// The memory for request bodies.
     bodies: Budget,
 }
@@ -95,7 +98,19 @@ impl Gateway {
     ) -> Self {
         let bodies = Budget::new(config.limits.buffered_bodies);
         let limits = Limits::new();
-        Self { config, upstreams, ledger, directory, settler, metrics, clock, limits, bodies }
+        let outage = Outage::new(config.outage.clone(), Arc::clone(&metrics));
+        Self {
+            config,
+            upstreams,
+            ledger,
+            directory,
+            settler,
+            metrics,
+            clock,
+            limits,
+            outage,
+            bodies,
+        }
     }
 
     /// Answers a request; never fails. Notes what became of it.
@@ -133,7 +148,9 @@ impl Gateway {
         let (head, body) = request.into_parts();
         let mut body = Unread::new(body);
         let target = self.target(&head, record)?;
-        let caller = self.identify(&head, record).await?;
+        let is_metered = target.place.route.class == Class::Metered;
+        let check = if is_metered { Check::Hold } else { Check::Age };
+        let caller = self.identify(&head, check, record).await?;
         let plan = self.plan(&caller)?;
         self.limits.admit(&caller, &plan.pace)?;
         if target.place.asks_balance(&head.method) {
@@ -164,8 +181,7 @@ impl Gateway {
         let did_work = response.status().is_success();
         let charged = if did_work { price } else { Credits::ZERO };
         let returned = if did_work { Credits::ZERO } else { price };
-        let remaining = funds.spendable().saturating_add(returned);
-        let told = Told { charged, remaining, funds, id: record.id };
+        let told = Told { charged, returned, funds, id: record.id };
         told.write(self.config.headers, did_work, response.headers_mut());
         if !did_work {
             call.resolve(Charge::Release);
@@ -200,10 +216,11 @@ impl Gateway {
     async fn identify(
         &self,
         head: &request::Parts,
+        check: Check,
         record: &mut Record,
     ) -> Result<Caller, Rejection> {
-        let now = (self.clock)();
-        let caller = auth::identify(&self.directory, &head.headers, head.uri.query(), now).await?;
+        let (now, query) = ((self.clock)(), head.uri.query());
+        let caller = auth::identify(&self.directory, &head.headers, query, check, now).await?;
         record.account = Some(caller.record.account.clone());
         record.key = Some(caller.key.key.id.clone());
         Ok(caller)
@@ -236,36 +253,49 @@ impl Gateway {
         quoted.map(|quoted| quoted.price).ok_or_else(|| Rejection::NoPrice { model: unpriced() })
     }
 
-    /// Reserves `price`, or says why not. A caller whose record has changed since it was read is identified anew.
+    /// Reserves `price`, or says why not. A caller whose record has changed since it was read is identified anew. There
+    /// are no funds to tell of where the ledger is away and the call goes on without a hold.
     async fn hold(
         &self,
         head: &request::Parts,
         mut caller: Caller,
         price: Credits,
         record: &mut Record,
-    ) -> Result<(Call, Funds), Rejection> {
+    ) -> Result<(Call, Option<Funds>), Rejection> {
         let slot = self.settler.slot().ok_or(Rejection::Busy)?;
         let call = self.settler.guard(slot, caller.record.account.clone(), record.id);
         for _ in 0..=STALE_RETRIES {
-            let plan = self.plan(&caller)?;
+            let (plan, account) = (self.plan(&caller)?, &caller.record.account);
+            let period = caller.record.period(plan.monthly_credits, (self.clock)());
             let operation = Operation::Hold {
                 amount: price,
                 ttl_millis: u64::try_from(self.settler.ttl().as_millis()).unwrap_or(u64::MAX),
                 version: caller.version(),
-                period: caller.record.period(plan.monthly_credits, (self.clock)()),
+                period,
             };
-            let refusal = match self.ask(&caller, record.id, operation).await? {
-                (Ok(()), funds) => {
+            let refusal = match self.ask(account, record.id, operation).await {
+                Ok((Ok(()), funds)) => {
+                    self.outage.answered(account, true);
                     record.held = Some(price);
-                    return Ok((call, funds));
+                    return Ok((call, Some(funds)));
                 }
-                (Err(refusal), _) => refusal,
+                Ok((Err(refusal), _)) => refusal,
+                Err(error) => {
+                    if self.outage.allows() {
+                        // No hold will tell whether what is known of the caller is still true.
+                        self.identify(head, Check::Age, record).await?;
+                    }
+                    self.outage.let_through(&call, account, price, period, error).await?;
+                    (record.held, record.unheld) = (Some(price), true);
+                    return Ok((call, None));
+                }
             };
             if matches!(refusal, Refusal::Stale { .. }) {
                 caller.forget(&self.directory);
-                caller = self.identify(head, record).await?;
+                caller = self.identify(head, Check::Age, record).await?;
                 continue;
             }
+            self.outage.answered(account, false);
             call.was_refused();
             self.metrics.hold_ended(HoldOutcome::Refused);
             return Err(Rejection::of_hold(&refusal, plan.pace.when_exhausted));
@@ -275,12 +305,12 @@ impl Gateway {
 
     async fn ask(
         &self,
-        caller: &Caller,
+        account: &AccountId,
         id: Id,
         operation: Operation,
-    ) -> Result<(Result<(), Refusal>, Funds), Rejection> {
+    ) -> Result<(Result<(), Refusal>, Funds), LedgerError> {
         let asked = Instant::now();
-        let asking = self.ledger.apply(&caller.record.account, id, operation);
+        let asking = self.ledger.apply(account, id, operation);
         let answer = tokio::time::timeout(HOLD_LIMIT, asking).await.unwrap_or_else(|_| {
             Err(LedgerError::Unknown(format!("no answer within {HOLD_LIMIT:?}")))
         });

@@ -16,17 +16,18 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use crate::credit::Credits;
+use crate::ledger::journal::Counts;
 
 mod labels;
 #[cfg(test)]
 mod tests;
 mod unknown;
 
-pub use labels::{CacheLookup, HoldOutcome, LedgerResult};
+pub use labels::{CacheLookup, HoldOutcome, LedgerResult, Unheld};
 
 use labels::{
     CacheLabels, FailureLabels, HoldLabels, LedgerLabels, LedgerTimeLabels, RefusalLabels,
-    RequestLabels, RequestTimeLabels, StatusClass, UnknownLabels,
+    RequestLabels, RequestTimeLabels, StatusClass, UnheldLabels, UnknownLabels,
 };
 use unknown::UnknownRoutes;
 
@@ -87,8 +88,18 @@ vocabulary! {
     ledger_operations: Family<LedgerLabels, Counter> = "ledger_operations", Family::default();
     /// Seconds that an operation on the ledger took, by operation.
     ledger_time: Times<LedgerTimeLabels> = "ledger_seconds", Family::new_with_constructor(short);
-    /// Settlements that wait to be written to the ledger.
+    /// Whether the ledger answers: 1 or 0.
+    ledger_up: Gauge = "ledger_up", Gauge::default();
+    /// Settlements that wait to be written to the ledger, in memory or in the journal.
     settlements_waiting: Gauge = "settlements_waiting", Gauge::default();
+    /// Settlements that wait in the journal on the disk.
+    journal_waiting: Gauge = "journal_waiting", Gauge::default();
+    /// Settlements in the journal that the ledger refused for good: somebody must look at them.
+    journal_refused: Gauge = "journal_refused", Gauge::default();
+    /// Credits of calls that were let through while the ledger was away and are not charged yet, in micro-credits.
+    unheld_credits: Gauge = "unheld_microcredits", Gauge::default();
+    /// Calls whose credits could not be held because the ledger was away, by what became of them.
+    unheld_calls: Family<UnheldLabels, Counter> = "unheld_calls", Family::default();
     /// Requests to routes that the gateway doesn't know, by method and route.
     unknown_routes: Family<UnknownLabels, Counter> = "unknown_routes", Family::default();
     /// Accounts and keys looked up in the directory's cache, by result.
@@ -165,9 +176,19 @@ impl Metrics {
         self.ledger_time.get_or_create(&LedgerTimeLabels { operation }).observe(took.as_secs_f64());
     }
 
-    /// So many settlements wait to be written.
-    pub fn settlements_waiting(&self, waiting: usize) {
-        self.settlements_waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
+    /// The state of the ledger and of what waits for it: `waiting` settlements in all, `journaled` of them on the disk.
+    pub fn ledger(&self, up: bool, waiting: usize, journaled: Counts) {
+        let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        self.ledger_up.set(i64::from(up));
+        self.settlements_waiting.set(number(waiting));
+        self.journal_waiting.set(number(journaled.waiting));
+        self.journal_refused.set(number(journaled.refused));
+        self.unheld_credits.set(journaled.allowed.signed());
+    }
+
+    /// A call's credits could not be held because the ledger was away.
+    pub fn unheld_call(&self, result: Unheld) {
+        self.unheld_calls.get_or_create(&UnheldLabels { result }).inc();
     }
 
     /// A request came for a route that the gateway doesn't know. Of `path`, the normalised path, only the shape of the

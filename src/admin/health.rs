@@ -11,6 +11,7 @@ use http::header::CONTENT_TYPE;
 use serde::Serialize;
 
 use super::Admin;
+use crate::config::OnOutage;
 
 #[derive(Serialize)]
 struct Readiness {
@@ -24,11 +25,11 @@ pub(super) async fn live() -> &'static str {
     "live\n"
 }
 
-/// Whether calls are taken.
+/// Whether calls are taken. While the ledger is away, only where calls are let through without it.
 pub(super) async fn ready(State(admin): State<Arc<Admin>>) -> Response {
     let reason = if !admin.ready.load(Ordering::Relaxed) {
         Some("starting or draining")
-    } else if !admin.ledger.is_available() {
+    } else if !admin.ledger.is_available() && admin.config.outage.on_outage == OnOutage::Refuse {
         Some("ledger unavailable")
     } else {
         None
@@ -40,7 +41,8 @@ pub(super) async fn ready(State(admin): State<Arc<Admin>>) -> Response {
 
 /// Everything that was counted.
 pub(super) async fn metrics(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
-    admin.metrics.settlements_waiting(admin.settler.waiting());
+    let (settler, up) = (&admin.settler, admin.ledger.is_available());
+    admin.metrics.ledger(up, settler.waiting(), settler.journaled());
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(CONTENT_TYPE, kind)], admin.metrics.encode())
 }

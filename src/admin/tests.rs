@@ -11,6 +11,7 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::credit::{AccountId, Credits, Operation};
+use crate::directory::Check;
 use crate::ledger::sqlite::Store;
 
 const TOKEN: &str = "admin-token-for-tests";
@@ -35,10 +36,12 @@ impl Api {
         let store = Store::open(&folder.path().join("test.db"), Arc::clone(&clock)).unwrap();
         let ledger = Ledger::Sqlite(Arc::new(store));
         let metrics = Arc::new(Metrics::new());
+        let minute = std::time::Duration::from_mins(1);
+        let directory = Directory::new(ledger.clone(), minute, Arc::clone(&metrics));
         let admin = Arc::new(Admin {
             config: Arc::new(Config::parse("", Path::new("test.toml"), &|_| None).unwrap()),
-            directory: Arc::new(Directory::new(ledger.clone(), Arc::clone(&metrics))),
-            settler: Settler::start(ledger.clone(), std::time::Duration::from_mins(1)),
+            directory: Arc::new(directory),
+            settler: Settler::start(ledger.clone(), minute, None),
             ledger,
             metrics,
             clock,
@@ -262,12 +265,18 @@ async fn a_change_is_seen_by_the_gateway_at_once() {
     let api = Api::start();
     let account: AccountId = "acme".parse().unwrap();
     // What the gateway has cached: there is no such account, then its record of the plan before.
-    assert!(api.admin.directory.record(&account).await.unwrap().is_none());
+    assert!(api.admin.directory.record(&account, Check::Age).await.unwrap().is_none());
     api.post("/accounts", json!({"account": "acme", "plan": "startups"})).await;
-    assert_eq!(api.admin.directory.record(&account).await.unwrap().unwrap().plan, "startups");
+    assert_eq!(
+        api.admin.directory.record(&account, Check::Age).await.unwrap().unwrap().plan,
+        "startups"
+    );
     let (_, shown) = api.post("/accounts/acme/plan", json!({"plan": "business"})).await;
     assert_eq!(shown["statement"]["remaining"], 500);
-    assert_eq!(api.admin.directory.record(&account).await.unwrap().unwrap().plan, "business");
+    assert_eq!(
+        api.admin.directory.record(&account, Check::Age).await.unwrap().unwrap().plan,
+        "business"
+    );
     let unknown = api.problem("/accounts/acme/plan", json!({"plan": "gold"})).await;
     assert_eq!(unknown, (400, "malformed".into()));
 }
@@ -280,7 +289,7 @@ async fn a_key_is_issued_listed_and_revoked() {
     assert_eq!(status, StatusCode::CREATED);
     let secret = issued["secret"].as_str().unwrap();
     let hash = crate::directory::KeyHash::of(secret);
-    let known = api.admin.directory.key(hash).await.unwrap().unwrap();
+    let known = api.admin.directory.key(hash, Check::Age).await.unwrap().unwrap();
     assert!(known.key.is_valid(api.admin.now()));
 
     let (_, listed) = api.get("/accounts/acme/keys").await;
@@ -290,7 +299,7 @@ async fn a_key_is_issued_listed_and_revoked() {
 
     let id = issued["key"]["id"].as_str().unwrap();
     assert_eq!(api.ask("DELETE", &format!("/keys/{id}"), String::new()).await.0, StatusCode::OK);
-    let known = api.admin.directory.key(hash).await.unwrap().unwrap();
+    let known = api.admin.directory.key(hash, Check::Age).await.unwrap().unwrap();
     assert!(!known.key.is_valid(api.admin.now()), "the gateway has forgotten the valid one");
     assert_eq!(api.get("/accounts/acme/keys").await.1["keys"][0]["state"], "revoked");
     let missing = api.ask("DELETE", "/keys/key_0", String::new()).await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::environment::variable_part;
 use super::error::Fault;
 use super::layer::{self, Step};
-use super::{Config, ConfigError, Name};
+use super::{Config, ConfigError, LedgerUrl, Name, OnOutage};
 use crate::provider::Operation;
 
 /// A third of it is the pause between two renewals of a hold, which must leave the ledger time to answer.
@@ -33,6 +33,15 @@ pub(super) fn listeners(config: &Config) -> Result<(), ConfigError> {
         return Err(ConfigError::SameListener(config.listen));
     }
     Ok(())
+}
+
+/// Refuses an outage rule for a ledger that has no outages.
+pub(super) fn outage(config: &Config) -> Result<(), ConfigError> {
+    match (&config.ledger, config.outage.on_outage) {
+        (LedgerUrl::Sqlite(_), OnOutage::Allow) => Err(ConfigError::NothingToAllow),
+        (LedgerUrl::Sqlite(_) | LedgerUrl::Redis(_), OnOutage::Refuse)
+        | (LedgerUrl::Redis(_), OnOutage::Allow) => Ok(()),
+    }
 }
 
 struct Contradiction<'c> {

@@ -44,6 +44,16 @@ pub enum Administration {
     Free,
 }
 
+/// What happens to AI calls while the ledger is away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnOutage {
+    /// Refused with 503.
+    Refuse,
+    /// Let through within an allowance for each account, and charged afterwards.
+    Allow,
+}
+
 impl WhenExhausted {
     /// The status as a number.
     pub const fn status(self) -> u16 {
@@ -61,6 +71,16 @@ impl UnknownRoutes {
             Self::Meter => "meter",
             Self::Refuse => "refuse",
             Self::Free => "free",
+        }
+    }
+}
+
+impl OnOutage {
+    /// The name in the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Refuse => "refuse",
+            Self::Allow => "allow",
         }
     }
 }

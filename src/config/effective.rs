@@ -6,8 +6,8 @@ use std::fmt::{self, Display, Write};
 use std::time::Duration;
 
 use super::{
-    Config, Headers, Limits, Log, Name, Pace, Plan, Provider, Refusal, SecretSource, SessionGrants,
-    Timeouts,
+    Config, Headers, Limits, Log, Name, Outage, Pace, Plan, Provider, Refusal, SecretSource,
+    SessionGrants, Timeouts,
 };
 use crate::credit::{Price, PriceList, Rule};
 
@@ -29,6 +29,7 @@ fn write(config: &Config, out: &mut String) -> fmt::Result {
         plans,
         prices,
         refusal: answers,
+        outage: away,
         headers: shown,
         limits: most,
     } = config;
@@ -42,6 +43,7 @@ fn write(config: &Config, out: &mut String) -> fmt::Result {
     plans.iter().try_for_each(|(name, each)| plan(name, each, out))?;
     price_list(prices, out)?;
     refusal(answers, out)?;
+    outage(away, out)?;
     headers(*shown, out)?;
     limits(most, out)
 }
@@ -100,6 +102,15 @@ fn refusal(refusal: &Refusal, out: &mut String) -> fmt::Result {
         SessionGrants::Price(credits) => writeln!(out, "session_grants = \"{credits}\"")?,
     }
     writeln!(out, "administration = \"{}\"", administration.as_str())
+}
+
+fn outage(outage: &Outage, out: &mut String) -> fmt::Result {
+    let Outage { on_outage, allowance, trust_for, journal } = outage;
+    writeln!(out, "\n[outage]")?;
+    writeln!(out, "on_outage = \"{}\"", on_outage.as_str())?;
+    writeln!(out, "allowance = \"{allowance}\"")?;
+    writeln!(out, "trust_for = {}", duration(*trust_for))?;
+    writeln!(out, "journal = {}", quoted(journal.display()))
 }
 
 fn headers(headers: Headers, out: &mut String) -> fmt::Result {

@@ -18,7 +18,8 @@ pub(super) fn apply(config: &mut Config, env: Environment<'_>) -> Result<(), Con
             provider.key = Some(source);
         }
     }
-    check::listeners(config)
+    check::listeners(config)?;
+    check::outage(config)
 }
 
 /// A provider's name as it stands in the names of its variables.

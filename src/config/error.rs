@@ -33,6 +33,12 @@ pub enum ConfigError {
          file or by CREDITGATE_LISTEN or CREDITGATE_ADMIN_LISTEN"
     )]
     SameListener(SocketAddr),
+    /// File and environment together ask for calls without a hold on a ledger that is never away.
+    #[error(
+        "`on_outage = \"allow\"` needs a Redis ledger: without the file of the embedded one a gateway can do nothing; \
+         write `on_outage = \"refuse\"`, or set `ledger` or CREDITGATE_LEDGER to the address of a Redis server"
+    )]
+    NothingToAllow,
 }
 
 /// A mistake in a file, with the line that it is in.

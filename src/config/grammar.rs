@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::scalar::{optional, scalar};
 use super::{
-    BaseUrl, Config, Headers, LedgerUrl, Limits, Log, Name, Pace, Plan, Provider, Refusal,
+    BaseUrl, Config, Headers, LedgerUrl, Limits, Log, Name, Outage, Pace, Plan, Provider, Refusal,
     SecretSource, Timeouts, WhenExhausted, secret,
 };
 use crate::credit::{Credits, ModelGlob, Price, PriceList, Rule};
@@ -36,6 +36,7 @@ pub(super) struct File {
     plan_defaults: Pace,
     price: PriceTable,
     refusal: Refusal,
+    outage: Outage,
     headers: Headers,
     limits: Limits,
 }
@@ -117,6 +118,7 @@ impl File {
             plans: plans.map(|(name, table)| (name, table.over(plan_defaults))).collect(),
             prices: self.price.into_list(),
             refusal: self.refusal,
+            outage: self.outage,
             headers: self.headers,
             limits: self.limits,
         }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
@@ -145,6 +146,14 @@ impl Scalar for Credits {
 
     fn from_number(credits: u64) -> Option<Self> {
         credits.checked_mul(1_000_000).and_then(Self::from_micros)
+    }
+}
+
+impl Scalar for PathBuf {
+    const EXPECTED: &'static str = "the path of a file, such as \"/var/lib/creditgate/journal.db\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        (!text.is_empty() && !text.ends_with('/')).then(|| Self::from(text))
     }
 }
 

@@ -98,6 +98,7 @@ fn the_default_documents_every_key() {
         ("[price.default]", &["price", "default"]),
         ("[[price.rule]]", &["price", "rule"]),
         ("[refusal]", &["refusal"]),
+        ("[outage]", &["outage"]),
         ("[headers]", &["headers"]),
         ("[limits]", &["limits"]),
     ] {
@@ -216,6 +217,15 @@ fn the_listeners_are_two() {
     let free_ports =
         [("CREDITGATE_LISTEN", "127.0.0.1:0"), ("CREDITGATE_ADMIN_LISTEN", "127.0.0.1:0")];
     assert!(with_env(&free_ports).is_ok());
+}
+
+#[test]
+fn only_a_ledger_that_can_be_away_lets_calls_through() {
+    let load =
+        |ledger: &str| load(&format!("ledger = \"{ledger}\"\n[outage]\non_outage = \"allow\""));
+    assert!(load("redis://localhost").is_ok());
+    let error = load("sqlite://creditgate.db").unwrap_err();
+    assert!(matches!(error, ConfigError::NothingToAllow), "{error}");
 }
 
 #[test]

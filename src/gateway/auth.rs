@@ -7,7 +7,7 @@ use http::HeaderMap;
 
 use super::rejection::Rejection;
 use crate::credit::{AccountId, Timestamp};
-use crate::directory::{Directory, KeyHash, KnownKey, Owner, Record};
+use crate::directory::{Check, Directory, KeyHash, KnownKey, Owner, Record};
 use crate::provider::credentials::credentials;
 
 /// The header in which a service key names the account.
@@ -39,11 +39,12 @@ impl Caller {
     }
 }
 
-/// Identifies the caller by the key in `headers` or `query`.
+/// Identifies the caller by the key in `headers` or `query`. `check`: what makes sure that the key is still good.
 pub async fn identify(
     directory: &Directory,
     headers: &HeaderMap,
     query: Option<&str>,
+    check: Check,
     now: Timestamp,
 ) -> Result<Caller, Rejection> {
     let presented: Cow<'_, str> = match credentials(headers, query) {
@@ -52,12 +53,12 @@ pub async fn identify(
         Err(error) => return Err(Rejection::KeyUnreadable(error)),
     };
     let hash = KeyHash::of(&presented);
-    let key = directory.key(hash).await?.ok_or(Rejection::KeyUnknown)?;
+    let key = directory.key(hash, check).await?.ok_or(Rejection::KeyUnknown)?;
     if !key.key.is_valid(now) {
         return Err(Rejection::KeyUnknown);
     }
     let account = account_of(&key.key.owner, headers)?;
-    let record = directory.record(&account).await?.ok_or(Rejection::AccountUnknown)?;
+    let record = directory.record(&account, check).await?.ok_or(Rejection::AccountUnknown)?;
     Ok(Caller { key, record, hash })
 }
 

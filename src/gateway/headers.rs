@@ -10,34 +10,37 @@ use crate::statement::rfc3339;
 pub struct Told {
     /// What the call costs; nothing if the provider did no work.
     pub charged: Credits,
-    /// What the next call could hold.
-    pub remaining: Credits,
-    /// What the account could spend after the hold.
-    pub funds: Funds,
+    /// What was held for it and is given back.
+    pub returned: Credits,
+    /// What the account could spend after the hold; nobody knows where the call has none.
+    pub funds: Option<Funds>,
     /// The request's id.
     pub id: Id,
 }
 
 impl Told {
     /// Writes what `switches` allow into `headers`. After a hold that was given back (`!did_work`) only the sum is known:
-    /// what lies in which lot again is for `GET /credits` to say.
+    /// what lies in which lot again is for `GET /credits` to say. Without a hold the price is not charged yet.
     pub fn write(&self, switches: Headers, did_work: bool, headers: &mut HeaderMap) {
         let mut put = |on: bool, name: &'static str, value: String| {
             if on && let Ok(value) = HeaderValue::try_from(value) {
                 headers.insert(name, value);
             }
         };
+        put(switches.request_id, "x-credits-request-id", self.id.to_string());
+        let Some(funds) = self.funds else {
+            return put(switches.charged, "x-credits-held", self.charged.to_string());
+        };
+        let remaining = funds.spendable().saturating_add(self.returned);
         put(switches.charged, "x-credits-charged", self.charged.to_string());
-        put(switches.remaining, "x-credits-remaining", self.remaining.to_string());
+        put(switches.remaining, "x-credits-remaining", remaining.to_string());
         if did_work {
-            let plan = self.funds.plan.to_string();
-            put(switches.plan_remaining, "x-credits-plan-remaining", plan);
-            let purchased = self.funds.purchased.to_string();
+            put(switches.plan_remaining, "x-credits-plan-remaining", funds.plan.to_string());
+            let purchased = funds.purchased.to_string();
             put(switches.purchased_remaining, "x-credits-purchased-remaining", purchased);
         }
-        if let Some(reset) = self.funds.plan_end.and_then(rfc3339) {
+        if let Some(reset) = funds.plan_end.and_then(rfc3339) {
             put(switches.reset, "x-credits-reset", reset);
         }
-        put(switches.request_id, "x-credits-request-id", self.id.to_string());
     }
 }

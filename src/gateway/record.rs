@@ -60,6 +60,8 @@ pub struct Record {
     /// What was held, and what came of it.
     pub held: Option<Credits>,
     pub charged: Option<Credits>,
+    /// Whether it was let through without a hold, while the ledger was away: it is charged afterwards.
+    pub unheld: bool,
     /// From sending the call to the head of the provider's answer.
     pub upstream: Option<Duration>,
     pub ending: Ending,
@@ -87,6 +89,7 @@ impl Record {
             status: None,
             held: None,
             charged: None,
+            unheld: false,
             upstream: None,
             // What is true if nobody ever says otherwise: the handler was dropped.
             ending: Ending::ClientLeft,
@@ -120,6 +123,7 @@ impl Drop for Record {
             ending = self.ending.as_str(),
             credits_held = self.held.as_ref().map(tracing::field::display),
             credits_charged = charged.as_ref().map(tracing::field::display),
+            unheld = self.unheld.then_some(true),
             upstream_ms = self.upstream.map(millis),
             duration_ms = millis(took),
             "{} {}",

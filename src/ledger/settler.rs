@@ -1,25 +1,27 @@
 //! Sees to it that each hold is resolved once, whatever becomes of the client, the handler or the ledger.
 //!
 //! A call takes a [`Slot`] before its hold is placed, so that there is always room for its settlement; its guard,
-//! [`Call`], exists before the hold is awaited, and dropping it only sends. Settlements are repeated under the same id
-//! until the ledger has taken them. While a call runs, a heartbeat extends its hold and reports the work confirmed so
-//! far.
+//! [`Call`], exists before the hold is awaited, and dropping it only sends. What the ledger doesn't take at once waits
+//! in the journal, where there is one, and else in memory; it is repeated under the same id until the ledger has
+//! answered. While a call runs, a heartbeat extends its hold and reports the work confirmed so far.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use super::{Ledger, LedgerError};
-use crate::credit::{AccountId, Credits, Done, Id, Operation, Refusal};
+mod beat;
+mod replay;
+mod settle;
 
-/// Calls that run or wait for their settlement, at once.
+use super::Ledger;
+use super::journal::{Counts, Journal, JournalError, NotAllowed, Waiting};
+use crate::credit::{AccountId, Credits, Id, Operation, Period};
+
+/// Calls that run or wait for their settlement in memory, at once.
 const SLOTS: u32 = 16_384;
-/// Pauses between attempts to settle while the ledger is away.
-const RETRY_FIRST: Duration = Duration::from_millis(50);
-const RETRY_MOST: Duration = Duration::from_secs(5);
 
 /// What a call is to be charged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +32,7 @@ pub enum Charge {
     Release,
 }
 
-/// Room for one settlement. Given back when the settlement has reached the ledger.
+/// Room for one settlement. Given back when the settlement has reached the ledger or the journal.
 pub struct Slot {
     _permit: OwnedSemaphorePermit,
 }
@@ -45,6 +47,8 @@ struct Shared {
     slots: Arc<Semaphore>,
     settlements: mpsc::UnboundedSender<Settlement>,
     running: Mutex<HashMap<Id, Arc<Running>>>,
+    /// Where settlements wait that the ledger doesn't take; a ledger on the same disk has none.
+    journal: Option<Arc<Journal>>,
     ttl: Duration,
 }
 
@@ -53,27 +57,42 @@ struct Running {
     since: Instant,
     confirmed: AtomicU64,
     beats: AtomicU32,
+    /// Set if the call goes on without a hold.
+    allowed: OnceLock<Allowed>,
+}
+
+/// What an unheld call was let through with.
+#[derive(Clone, Copy)]
+struct Allowed {
+    amount: Credits,
+    period: Option<Period>,
 }
 
 struct Settlement {
-    account: AccountId,
     id: Id,
+    running: Arc<Running>,
     charge: Charge,
     _slot: Slot,
 }
 
 impl Settler {
-    /// Starts settling on `ledger`. Holds live `ttl` from each heartbeat; a heart beats every third of it.
-    pub fn start(ledger: Ledger, ttl: Duration) -> Self {
+    /// Starts settling on `ledger`, and asks it what waits in `journal`. Holds live `ttl` from each heartbeat; a heart
+    /// beats every third of it.
+    pub fn start(ledger: Ledger, ttl: Duration, journal: Option<Journal>) -> Self {
         let (settlements, queue) = mpsc::unbounded_channel();
+        let journal = journal.map(Arc::new);
         let shared = Arc::new(Shared {
             slots: Arc::new(Semaphore::new(SLOTS as usize)),
             settlements,
             running: Mutex::new(HashMap::new()),
+            journal: journal.clone(),
             ttl,
         });
-        tokio::spawn(settle_all(ledger.clone(), queue));
-        tokio::spawn(beat(ledger, Arc::downgrade(&shared), ttl));
+        tokio::spawn(settle::settle_all(ledger.clone(), journal.clone(), queue));
+        if let Some(journal) = journal {
+            tokio::spawn(replay::replay(ledger.clone(), journal));
+        }
+        tokio::spawn(beat::beat(ledger, Arc::downgrade(&shared)));
         Self { shared }
     }
 
@@ -85,9 +104,13 @@ impl Settler {
 
     /// The guard of a call whose hold is about to be placed.
     pub fn guard(&self, slot: Slot, account: AccountId, id: Id) -> Call {
-        let (confirmed, beats) = (AtomicU64::new(0), AtomicU32::new(0));
-        let since = Instant::now();
-        let running = Arc::new(Running { account, since, confirmed, beats });
+        let running = Arc::new(Running {
+            account,
+            since: Instant::now(),
+            confirmed: AtomicU64::new(0),
+            beats: AtomicU32::new(0),
+            allowed: OnceLock::new(),
+        });
         self.running().insert(id, Arc::clone(&running));
         Call { settler: self.clone(), id, running, slot: Some(slot) }
     }
@@ -97,17 +120,22 @@ impl Settler {
         self.shared.ttl
     }
 
-    /// Calls that run or wait for their settlement.
+    /// Calls that run or whose settlement is neither in the ledger nor in the journal.
     pub fn pending(&self) -> usize {
         SLOTS as usize - self.shared.slots.available_permits()
     }
 
     /// Settlements that the ledger has not taken yet.
     pub fn waiting(&self) -> usize {
-        self.pending().saturating_sub(self.running().len())
+        self.pending().saturating_sub(self.running().len()) + self.journaled().waiting
     }
 
-    /// Waits until every call is resolved, at most `limit`; says whether all were.
+    /// What waits on the disk.
+    pub fn journaled(&self) -> Counts {
+        self.shared.journal.as_ref().map(|journal| journal.counts()).unwrap_or_default()
+    }
+
+    /// Waits until every call is resolved or in the journal, at most `limit`; says whether all were.
     pub async fn drained(&self, limit: Duration) -> bool {
         let all = Arc::clone(&self.shared.slots).acquire_many_owned(SLOTS);
         tokio::time::timeout(limit, all).await.is_ok()
@@ -138,6 +166,27 @@ impl Call {
         self.running.confirmed.fetch_max(done.micros(), Ordering::Relaxed);
     }
 
+    /// Lets the call go on although nobody knows what became of its hold: it is written down for `amount`, and charged
+    /// when the ledger is back. Refused beyond `allowance` for the account. `period` is that of the hold.
+    pub async fn allow(
+        &self,
+        amount: Credits,
+        period: Option<Period>,
+        allowance: Credits,
+    ) -> Result<(), NotAllowed> {
+        // A ledger without a journal is on this machine's disk: when it is away, there is no place to write.
+        let journal = self.settler.shared.journal.as_ref().ok_or(JournalError)?;
+        let call = Waiting {
+            account: self.running.account.clone(),
+            id: self.id,
+            allowed: amount,
+            operation: Operation::Charge { amount: Credits::ZERO, period },
+        };
+        // Before it is awaited: whoever drops the call meanwhile takes back what was written.
+        let _ = self.running.allowed.set(Allowed { amount, period });
+        journal.allow(call, allowance).await
+    }
+
     /// Charges the call.
     pub fn resolve(mut self, charge: Charge) {
         self.send(charge);
@@ -152,8 +201,8 @@ impl Call {
     fn send(&mut self, charge: Charge) {
         let Some(slot) = self.slot.take() else { return };
         self.settler.running().remove(&self.id);
-        let account = self.running.account.clone();
-        let settlement = Settlement { account, id: self.id, charge, _slot: slot };
+        let running = Arc::clone(&self.running);
+        let settlement = Settlement { id: self.id, running, charge, _slot: slot };
         // Fails only once the process ends; the hold expires then.
         let _ = self.settler.shared.settlements.send(settlement);
     }
@@ -161,82 +210,17 @@ impl Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        let confirmed = self.running.confirmed.load(Ordering::Relaxed);
-        let charge = match Credits::from_micros(confirmed) {
-            Some(done) if !done.is_zero() => Charge::Settle(done),
-            _ => Charge::Release,
+        let charge = match self.running.done() {
+            done if done.is_zero() => Charge::Release,
+            done => Charge::Settle(done),
         };
         self.send(charge);
     }
 }
 
-async fn settle_all(ledger: Ledger, mut queue: mpsc::UnboundedReceiver<Settlement>) {
-    while let Some(settlement) = queue.recv().await {
-        // Bounded by the slots.
-        tokio::spawn(settle(ledger.clone(), settlement));
-    }
-}
-
-/// Repeats one settlement until the ledger has answered.
-async fn settle(ledger: Ledger, settlement: Settlement) {
-    let Settlement { account, id, charge, _slot } = settlement;
-    let operation = match charge {
-        Charge::Settle(amount) => Operation::Settle { amount },
-        Charge::Release => Operation::Release,
-    };
-    let mut pause = RETRY_FIRST;
-    loop {
-        match ledger.apply(&account, id, operation.clone()).await {
-            Ok(reply) => return answered(&account, id, charge, reply.outcome),
-            Err(error @ LedgerError::Frozen { .. }) => {
-                tracing::error!(%account, request = %id, %error, "a call could not be settled");
-                return;
-            }
-            Err(error @ (LedgerError::Unknown(_) | LedgerError::Unavailable(_))) => {
-                tracing::warn!(%account, request = %id, %error, "settling again in {pause:?}");
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(RETRY_MOST);
-            }
-        }
-    }
-}
-
-fn answered(account: &AccountId, id: Id, charge: Charge, outcome: Result<Done, Refusal>) {
-    match (charge, outcome) {
-        (_, Ok(_)) | (Charge::Release, Err(Refusal::AlreadyResolved)) => {}
-        (Charge::Settle(_) | Charge::Release, Err(refusal)) => {
-            tracing::error!(%account, request = %id, ?charge, %refusal, "a settlement was refused");
-        }
-    }
-}
-
-/// Extends the holds of calls that run for long.
-async fn beat(ledger: Ledger, shared: std::sync::Weak<Shared>, ttl: Duration) {
-    let pause = ttl / 3;
-    let ttl_millis = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
-    loop {
-        tokio::time::sleep(pause / 2).await;
-        let Some(shared) = shared.upgrade() else { return };
-        let due: Vec<_> = {
-            let running = shared.running.lock().unwrap_or_else(PoisonError::into_inner);
-            let is_due = |call: &Running| {
-                call.since.elapsed() >= pause * (call.beats.load(Ordering::Relaxed) + 1)
-            };
-            let due = running.iter().filter(|(_, call)| is_due(call));
-            due.map(|(id, call)| (*id, Arc::clone(call))).collect()
-        };
-        for (id, call) in due {
-            let beat = call.beats.fetch_add(1, Ordering::Relaxed) + 1;
-            let done = Credits::from_micros(call.confirmed.load(Ordering::Relaxed));
-            let (more, done) = (Credits::ZERO, done.unwrap_or_default());
-            let extend = Operation::Extend { beat, more, ttl_millis, done };
-            let (ledger, account) = (ledger.clone(), call.account.clone());
-            tokio::spawn(async move {
-                // A beat that is lost is made good by the next one.
-                if let Err(error) = ledger.apply(&account, id, extend).await {
-                    tracing::warn!(%account, request = %id, %error, "a heartbeat was lost");
-                }
-            });
-        }
+impl Running {
+    /// The work confirmed so far.
+    fn done(&self) -> Credits {
+        Credits::from_micros(self.confirmed.load(Ordering::Relaxed)).unwrap_or_default()
     }
 }

@@ -6,7 +6,7 @@
 //! which a second thread does, so that no call waits for the disk before it goes upstream. That is why the
 //! connection runs with `synchronous=NORMAL` and the sync is ours.
 //!
-//! The only home of `rusqlite`.
+//! With the journal, the only home of `rusqlite`.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 mod books;
 mod directory;
 mod queries;
-mod schema;
+pub(super) mod schema;
 mod syncer;
 mod writer;
 
@@ -34,23 +34,23 @@ const BATCH: usize = 256;
 /// Steps that wait for the writer; further callers wait for a place.
 const QUEUE: usize = 4096;
 
-/// Why the file can't serve as a ledger.
+/// Why a file can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another process has it open.
     #[error("`{}` is in use by another gateway: stop that one, or choose another file", .0.display())]
     InUse(PathBuf),
     /// The file's format is of another version of the product.
-    #[error("`{}` has ledger format {found}, this version knows {known}: use the version that wrote it", .path.display())]
+    #[error("`{}` has format {found}, this version knows {known}: use the version that wrote it", .path.display())]
     Format { path: PathBuf, found: i64, known: i64 },
     /// The bundled SQLite is too old to be trusted with a WAL.
     #[error("SQLite {0} has a known defect in its WAL: 3.51.3 or newer is needed")]
     Version(String),
     /// The file system refused.
-    #[error("can't open the ledger `{}`: {source}", .path.display())]
+    #[error("can't open `{}`: {source}", .path.display())]
     Io { path: PathBuf, source: std::io::Error },
     /// SQLite refused.
-    #[error("can't open the ledger `{}`: {source}", .path.display())]
+    #[error("can't open `{}`: {source}", .path.display())]
     Sqlite { path: PathBuf, source: rusqlite::Error },
 }
 

@@ -34,6 +34,19 @@ pub enum CacheLookup {
     Hit,
     /// The store had to be asked.
     Miss,
+    /// The store was away: what had been read before was trusted.
+    Trusted,
+}
+
+/// What became of a call whose credits could not be held because the ledger was away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Unheld {
+    /// Let through, to be charged afterwards.
+    Allowed,
+    /// Refused, because the account has used its allowance or was refused before.
+    Refused,
+    /// Refused, because it could not be written down.
+    NotWritten,
 }
 
 /// The first digit of a status.
@@ -94,6 +107,11 @@ pub(super) struct UnknownLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct UnheldLabels {
+    pub(super) result: Unheld,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct CacheLabels {
     pub(super) result: CacheLookup,
 }
@@ -123,6 +141,17 @@ impl CacheLookup {
         match self {
             Self::Hit => "hit",
             Self::Miss => "miss",
+            Self::Trusted => "trusted",
+        }
+    }
+}
+
+impl Unheld {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Refused => "refused",
+            Self::NotWritten => "not_written",
         }
     }
 }
@@ -166,6 +195,12 @@ impl EncodeLabelValue for LedgerResult {
 }
 
 impl EncodeLabelValue for CacheLookup {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), fmt::Error> {
+        self.as_str().encode(encoder)
+    }
+}
+
+impl EncodeLabelValue for Unheld {
     fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), fmt::Error> {
         self.as_str().encode(encoder)
     }

@@ -19,7 +19,9 @@ fn told() -> Metrics {
     metrics.hold_ended(HoldOutcome::Settled);
     metrics.ledger_answered("hold", LedgerResult::Refused, Duration::from_micros(80));
     metrics.upstream_failed("connect");
-    metrics.settlements_waiting(7);
+    let journaled = Counts { waiting: 4, refused: 1, allowed: "2.5".parse().unwrap() };
+    metrics.ledger(true, 7, journaled);
+    metrics.unheld_call(Unheld::Allowed);
     metrics.directory_lookup(CacheLookup::Miss);
     metrics.ended("metered", Duration::from_secs(2));
     metrics.unknown_route(&Method::PUT, "/v1/dreams/d_1");
@@ -38,7 +40,12 @@ fn what_was_told_is_what_is_shown() {
         (r#"creditgate_ledger_seconds_bucket{le="0.0001",operation="hold"}"#, "1"),
         (r#"creditgate_ledger_seconds_bucket{le="0.00005",operation="hold"}"#, "0"),
         (r#"creditgate_upstream_failures_total{kind="connect"}"#, "1"),
+        ("creditgate_ledger_up", "1"),
         ("creditgate_settlements_waiting", "7"),
+        ("creditgate_journal_waiting", "4"),
+        ("creditgate_journal_refused", "1"),
+        ("creditgate_unheld_microcredits", "2500000"),
+        (r#"creditgate_unheld_calls_total{result="allowed"}"#, "1"),
         (r#"creditgate_directory_lookups_total{result="miss"}"#, "1"),
         (r#"creditgate_request_seconds_sum{class="metered"}"#, "2.0"),
         (r#"creditgate_unknown_routes_total{method="PUT",route="/v1/dreams/{id}"}"#, "1"),

@@ -15,6 +15,7 @@ mod limits;
 mod logs;
 mod malformed;
 mod operate;
+mod outage;
 mod persistence;
 mod redis;
 mod refused;

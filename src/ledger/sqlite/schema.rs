@@ -16,7 +16,7 @@ const APPLICATION: i64 = 0x6372_6774;
 const CHECKPOINT_PAGES: u32 = 4096;
 
 /// Takes the lock file beside the ledger, for this process alone.
-pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
+pub(in crate::ledger) fn lock(path: &Path) -> Result<File, OpenError> {
     let io = |source| OpenError::Io { path: path.to_owned(), source };
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder).map_err(io)?;
@@ -52,7 +52,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
 }
 
 /// Opens a connection that can write, to a file that is there.
-pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
+pub(in crate::ledger) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let db = Connection::open(path)?;
     db.busy_timeout(Duration::from_secs(5))?;
     db.pragma_update(None, "journal_mode", "wal")?;
@@ -86,7 +86,7 @@ fn create(db: &mut Connection) -> rusqlite::Result<()> {
 }
 
 /// Makes the names of the file and its WAL durable.
-fn sync_folder(path: &Path) -> std::io::Result<()> {
+pub(in crate::ledger) fn sync_folder(path: &Path) -> std::io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
