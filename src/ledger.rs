@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 pub mod audit;
 mod fingerprint;
+pub mod migration;
 pub mod redis;
 mod settler;
 pub mod sqlite;
