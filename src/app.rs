@@ -13,11 +13,13 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 mod demo;
+mod migrate;
 
 pub use demo::demo;
+pub use migrate::{Migrate, migrate};
 
 use crate::admin::{self, Admin};
-use crate::config::{Config, Environment, LedgerUrl, Secret};
+use crate::config::{Config, Environment, LedgerUrl, RedisUrl, Secret};
 use crate::credit::Timestamp;
 use crate::directory::Directory;
 use crate::gateway::{self, Gateway, Upstream};
@@ -176,12 +178,14 @@ impl Serving {
 }
 
 async fn open_ledger(url: &LedgerUrl, clock: &Clock) -> anyhow::Result<Ledger> {
-    let clock = Arc::clone(clock);
     Ok(match url {
-        LedgerUrl::Sqlite(path) => Ledger::Sqlite(Arc::new(sqlite::Store::open(path, clock)?)),
+        LedgerUrl::Sqlite(path) => {
+            Ledger::Sqlite(Arc::new(sqlite::Store::open(path, Arc::clone(clock))?))
+        }
         LedgerUrl::Redis(url) => {
-            let store = redis::Store::open(url.expose(), clock, redis::Settings::default()).await;
-            Ledger::Redis(Arc::new(store.with_context(|| format!("the ledger is {url}"))?))
+            let store = open_redis(url, clock).await?;
+            store.refuse_unfinished().await.with_context(|| format!("the ledger is {url}"))?;
+            Ledger::Redis(Arc::new(store))
         }
     })
 }
@@ -195,6 +199,12 @@ fn open_journal(config: &Config) -> anyhow::Result<Option<Journal>> {
             Journal::open(path).context("the journal can't be used: set `journal` in [outage]")?,
         ),
     })
+}
+
+async fn open_redis(url: &RedisUrl, clock: &Clock) -> anyhow::Result<redis::Store> {
+    let (clock, settings) = (Arc::clone(clock), redis::Settings::default());
+    let store = redis::Store::open(url.expose(), clock, settings).await;
+    store.with_context(|| format!("the ledger is {url}"))
 }
 
 fn upstreams(

@@ -1,6 +1,6 @@
 //! The command line: what can be asked, and who carries it out.
 //!
-//! `serve`, `demo`, `check` and `sim` run here, in `app`. The operating commands speak to the admin listener of a
+//! `serve`, `demo`, `check`, `migrate` and `sim` run here, in `app`. The operating commands speak to the admin listener of a
 //! gateway that runs somewhere: see `operate`. Results go to standard output, everything else to standard error.
 
 use std::io::Write as _;
@@ -11,12 +11,14 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 mod call;
+mod migrate;
 mod operate;
 mod remote;
 mod show;
 mod table;
 
 use crate::{app, sim};
+use migrate::MigrateOptions;
 use operate::Operate;
 
 /// The exit code of a command line that can't be understood, as clap has it.
@@ -38,6 +40,8 @@ enum Command {
     Demo(DemoOptions),
     /// Show the configuration in force, or where a mistake is.
     Check(ConfigFile),
+    /// Move the ledger from its file to Redis, with everything that is in it.
+    Migrate(MigrateOptions),
     /// Run the simulated provider alone.
     #[command(after_help = sim::HELP)]
     Sim {
@@ -90,6 +94,7 @@ pub fn run() -> ExitCode {
             app::check(config.as_deref()).and_then(|text| print(&text))
         }
         Command::Sim { listen } => app::sim(listen),
+        Command::Migrate(options) => return options.run(),
         Command::Operate(operate) => return operate.run(),
     };
     done.map_or_else(|error| failed(&error), |()| ExitCode::SUCCESS)

@@ -8,6 +8,7 @@ use std::sync::Arc;
 pub mod audit;
 mod fingerprint;
 pub mod journal;
+pub mod migration;
 pub mod redis;
 mod settler;
 pub mod sqlite;

@@ -64,6 +64,16 @@ pub enum LedgerUrl {
     Redis(RedisUrl),
 }
 
+impl LedgerUrl {
+    /// What an address looks like, with examples.
+    pub const EXPECTED: &str = <Self as Scalar>::EXPECTED;
+
+    /// The place that `address` means, if it means one.
+    pub fn parse(address: &str) -> Option<Self> {
+        Self::from_text(address)
+    }
+}
+
 impl Scalar for LedgerUrl {
     const EXPECTED: &'static str = "\"sqlite://\" and the path of a file, such as \"sqlite://creditgate.db\" or \
                                     \"sqlite:///var/lib/creditgate/creditgate.db\", or the address of a Redis server, \

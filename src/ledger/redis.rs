@@ -16,6 +16,7 @@ use ::redis::aio::ConnectionManager;
 use ::redis::{Cmd, FromRedisValue, RedisError};
 
 mod directory;
+mod import;
 mod keys;
 mod link;
 mod queries;
@@ -28,6 +29,8 @@ use super::{Clock, LedgerError};
 use crate::credit::{
     Account, AccountId, Id, Operation, Period, Reply, Source, SourceId, Timestamp, read,
 };
+pub(super) use import::{Arrival, Expiries};
+pub use import::{Belongings, Migration, Shard, Sum, Sums, Unfinished};
 use link::Link;
 use scripts::Scripts;
 pub use server::Unfit;

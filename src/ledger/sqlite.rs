@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 
 mod books;
 mod directory;
+mod export;
 mod queries;
 pub(super) mod schema;
 mod syncer;
@@ -24,10 +25,13 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use export::{Export, ExportError, Moved, Remembered};
+
 use super::audit::Report;
 use super::{Change, Changed, Clock, LedgerError};
 use crate::credit::{Account, AccountId, Entry, Id, Operation, Period, Reply, Source, SourceId};
 use crate::directory::{Key, KeyHash, KnownKey, Record};
+use crate::statement::rfc3339;
 
 /// Steps in one transaction.
 const BATCH: usize = 256;
@@ -43,6 +47,12 @@ pub enum OpenError {
     /// The file's format is of another version of the product.
     #[error("`{}` has format {found}, this version knows {known}: use the version that wrote it", .path.display())]
     Format { path: PathBuf, found: i64, known: i64 },
+    /// The ledger is elsewhere now.
+    #[error(
+        "the ledger in `{}` was moved to Redis on {}: set `ledger` to its address, {}",
+        .path.display(), rfc3339(.moved.at).unwrap_or_default(), .moved.target
+    )]
+    Moved { path: PathBuf, moved: Moved },
     /// The bundled SQLite is too old to be trusted with a WAL.
     #[error("SQLite {0} has a known defect in its WAL: 3.51.3 or newer is needed")]
     Version(String),

@@ -2,6 +2,7 @@
 //! entries.
 
 mod directory;
+mod migrate;
 mod mutants;
 mod promises;
 mod proxy;
@@ -194,13 +195,19 @@ impl Side {
         Ok(self.tally)
     }
 
-    /// One step on both.
-    async fn ask(&mut self, id: Id, operation: &Operation, now: Timestamp) -> Result<(), String> {
+    /// One step on both; what both say.
+    async fn ask(
+        &mut self,
+        id: Id,
+        operation: &Operation,
+        now: Timestamp,
+    ) -> Result<Reply, String> {
         let expected = self.expected(id, operation, now)?;
         let reply = self.ledger.apply(&self.account, id, operation.clone()).await;
         let compared = reply.map_err(|error| error.to_string());
         let compared = compared.and_then(|reply| same("replies", &reply, &expected));
-        compared.map_err(|why| format!("{id} {operation:?}: {why}"))
+        compared.map_err(|why| format!("{id} {operation:?}: {why}"))?;
+        Ok(expected)
     }
 
     /// What a reader sees later.

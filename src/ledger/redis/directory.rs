@@ -3,6 +3,8 @@
 //! A key is kept with its account, so that one script issues or revokes it and raises the version. It is looked up by
 //! its hash through a hint, which is written first: a hint without a key means nothing, and a key always has one.
 
+use std::collections::HashMap;
+
 use ::redis::{Cmd, cmd};
 
 use super::text::{self, Unreadable, Words};
@@ -46,19 +48,15 @@ impl Store {
     }
 
     async fn issue_key(&self, id: Id, key: Key, hash: KeyHash) -> Result<Changed, LedgerError> {
-        let owner = match &key.owner {
-            Owner::Account(account) => account.as_str(),
-            Owner::Service => "",
-        };
         if let Owner::Account(account) = &key.owner
             && self.record(account).await?.is_none()
         {
             return Ok(Changed::NoSuchAccount);
         }
+        for (name, hint) in hints(hash, &key) {
+            self.ask::<()>(cmd("SET").arg(name).arg(hint)).await?;
+        }
         let text = keys::hex(hash);
-        self.ask::<()>(cmd("SET").arg(keys::owner(hash)).arg(owner)).await?;
-        let hint = format!("{text} {owner}");
-        self.ask::<()>(cmd("SET").arg(keys::hash_of(&key.id)).arg(hint)).await?;
         let ends = key.ends.map_or_else(|| "-".to_owned(), millis);
         let created = millis(key.created);
         match key.owner {
@@ -67,8 +65,9 @@ impl Store {
                 self.change_account(&account, id, words.into(), Some(hash)).await
             }
             Owner::Service => {
-                let details = [key.id, created, ends, "-".into(), key.prefix, key.name].join(" ");
-                let set = cmd("HSETNX").arg(keys::SERVICE_KEYS).arg(text).arg(details).to_owned();
+                let key = Key { revoked: None, ..key };
+                let set =
+                    cmd("HSETNX").arg(keys::SERVICE_KEYS).arg(&key_field(hash, &key)).to_owned();
                 self.ask::<()>(&set).await?;
                 Ok(Changed::Done { record: None, key: Some(hash) })
             }
@@ -87,11 +86,9 @@ impl Store {
         }
         let Some(known) = self.key(hash).await? else { return Ok(Changed::NoSuchKey) };
         if known.key.revoked.is_none() {
-            let Key { id, name, prefix, created, ends, .. } = known.key;
-            let ends = ends.map_or_else(|| "-".to_owned(), millis);
-            let revoked = millis((self.clock)());
-            let details = [id, millis(created), ends, revoked, prefix, name].join(" ");
-            self.ask::<()>(cmd("HSET").arg(keys::SERVICE_KEYS).arg(text).arg(details)).await?;
+            let key = Key { revoked: Some((self.clock)()), ..known.key };
+            let set = cmd("HSET").arg(keys::SERVICE_KEYS).arg(&key_field(hash, &key)).to_owned();
+            self.ask::<()>(&set).await?;
         }
         Ok(Changed::Done { record: None, key: Some(hash) })
     }
@@ -183,15 +180,54 @@ impl Store {
         &self,
         account: Option<&AccountId>,
     ) -> Result<Vec<Key>, LedgerError> {
+        let keys = self.keys_with_hashes(account).await?;
+        Ok(keys.into_iter().map(|(_, key)| key).collect())
+    }
+
+    /// The keys of `account`, or the service keys, with their hashes; oldest first.
+    pub(super) async fn keys_with_hashes(
+        &self,
+        account: Option<&AccountId>,
+    ) -> Result<Vec<(KeyHash, Key)>, LedgerError> {
         let place = account.map_or_else(|| keys::SERVICE_KEYS.to_owned(), keys::keys);
         let owner = account.cloned().map_or(Owner::Service, Owner::Account);
-        let found: Vec<String> = self.ask(cmd("HVALS").arg(place)).await?;
-        let keys = found.iter().map(|details| read_key(owner.clone(), details));
-        let mut keys: Vec<Key> =
-            keys.collect::<Result<_, _>>().map_err(|error| unreadable(&error))?;
-        keys.sort_by(|a, b| (a.created, &a.id).cmp(&(b.created, &b.id)));
+        let found: HashMap<String, String> = self.ask(cmd("HGETALL").arg(place)).await?;
+        let read = |(hash, details): (&String, &String)| {
+            Ok((read_hash(hash)?, read_key(owner.clone(), details)?))
+        };
+        let keys: Result<Vec<_>, Unreadable> = found.iter().map(read).collect();
+        let mut keys = keys.map_err(|error| unreadable(&error))?;
+        keys.sort_by(|(_, a), (_, b)| (a.created, &a.id).cmp(&(b.created, &b.id)));
         Ok(keys)
     }
+}
+
+/// A record as the fields of its hash.
+pub(super) fn record_text(record: &Record) -> [(&'static str, String); 5] {
+    [
+        ("version", record.version.to_string()),
+        ("plan", record.plan.clone()),
+        ("anchor", millis(record.anchor)),
+        ("zone", record.zone.name().to_owned()),
+        ("created", millis(record.created)),
+    ]
+}
+
+/// A key as it is kept: its hash, and `id created ends revoked prefix name`.
+pub(super) fn key_field(hash: KeyHash, key: &Key) -> [String; 2] {
+    let Key { id, name, owner: _, prefix, created, ends, revoked } = key;
+    let [ends, revoked] = [ends, revoked].map(|at| at.map_or_else(|| "-".to_owned(), millis));
+    [keys::hex(hash), format!("{id} {} {ends} {revoked} {prefix} {name}", millis(*created))]
+}
+
+/// Where a key's hints stand, and what they say.
+pub(super) fn hints(hash: KeyHash, key: &Key) -> [(String, String); 2] {
+    let owner = match &key.owner {
+        Owner::Account(account) => account.as_str(),
+        Owner::Service => "",
+    };
+    let of_name = format!("{} {owner}", keys::hex(hash));
+    [(keys::owner(hash), owner.to_owned()), (keys::hash_of(&key.id), of_name)]
 }
 
 fn record_fields(account: &AccountId) -> Cmd {

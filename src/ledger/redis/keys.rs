@@ -11,16 +11,21 @@ use crate::directory::KeyHash;
 /// Where service keys are kept: details by hash, as in [`keys`].
 pub(super) const SERVICE_KEYS: &str = "{service}:k";
 
+/// What is remembered of the ledger that was moved here.
+pub(super) const MIGRATION: &str = "{migration}";
+
 /// One of 256 shards, each with a log of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Shard(u8);
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Shard(u8);
 
 impl Shard {
-    pub(super) fn of(account: &AccountId) -> Self {
+    /// Where `account` is, for ever.
+    pub fn of(account: &AccountId) -> Self {
         Self(Sha256::digest(account.as_str())[0])
     }
 
-    pub(super) fn all() -> impl Iterator<Item = Self> {
+    /// All of them.
+    pub fn all() -> impl Iterator<Item = Self> {
         (0..=u8::MAX).map(Self)
     }
 
@@ -73,8 +78,12 @@ pub(super) fn hash_of(key: &str) -> String {
 /// The keys of a step, in the order in which the scripts want them.
 pub(super) fn of_step(account: &AccountId, id: Id) -> [String; 5] {
     let shard = Shard::of(account);
-    let hour = id.made_at().millis() / 3_600_000;
-    [books(account), sources(account), shard.key("op", hour), shard.log(), shard.names()]
+    [books(account), sources(account), operations(account, id), shard.log(), shard.names()]
+}
+
+/// What is remembered of operations of the shard of `account` in the hour of `id`.
+pub(super) fn operations(account: &AccountId, id: Id) -> String {
+    Shard::of(account).key("op", id.made_at().millis() / 3_600_000)
 }
 
 /// A hash as lower-case hexadecimal digits.

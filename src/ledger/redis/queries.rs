@@ -103,18 +103,18 @@ impl Store {
 }
 
 /// The log of a shard, from its beginning or from after a message.
-struct Log {
+pub(super) struct Log {
     key: String,
     last: Option<String>,
 }
 
 impl Log {
-    fn new(shard: Shard) -> Self {
+    pub(super) fn new(shard: Shard) -> Self {
         Self { key: shard.log(), last: None }
     }
 
     /// The next entries; nothing at the end, where later ones may follow.
-    async fn next(
+    pub(super) async fn next(
         &mut self,
         store: &Store,
     ) -> Result<Option<Vec<(AccountId, Entry)>>, LedgerError> {

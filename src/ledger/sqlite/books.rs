@@ -316,19 +316,34 @@ pub(super) fn source_of(
 ) -> rusqlite::Result<Option<Source>> {
     let sql = "SELECT lot, kind, starts, ends, granted, expired, voided, reclaimed
                FROM source WHERE account = ?1 AND id = ?2";
+    db.prepare_cached(sql)?.query_row([account.as_str(), id.as_str()], read_source).optional()
+}
+
+/// What is remembered of every source of `account`, by name.
+pub(super) fn sources_of(
+    db: &Connection,
+    account: &AccountId,
+) -> rusqlite::Result<Vec<(SourceId, Source)>> {
+    let sql = "SELECT lot, kind, starts, ends, granted, expired, voided, reclaimed, id
+               FROM source WHERE account = ?1 ORDER BY id";
     let read = |row: &rusqlite::Row<'_>| {
-        Ok(Source {
-            lot: row.get(0)?,
-            kind: read_kind(row, 1)?,
-            start: Timestamp::from_millis(row.get(2)?),
-            end: Timestamp::from_millis(row.get(3)?),
-            granted: credits(row, 4)?,
-            expired: credits(row, 5)?,
-            voided: credits(row, 6)?,
-            reclaimed: credits(row, 7)?,
-        })
+        let id: String = row.get(8)?;
+        Ok((id.try_into().map_err(|error| bad_column(8, error))?, read_source(row)?))
     };
-    db.prepare_cached(sql)?.query_row([account.as_str(), id.as_str()], read).optional()
+    db.prepare_cached(sql)?.query_map([account.as_str()], read)?.collect()
+}
+
+fn read_source(row: &rusqlite::Row<'_>) -> rusqlite::Result<Source> {
+    Ok(Source {
+        lot: row.get(0)?,
+        kind: read_kind(row, 1)?,
+        start: Timestamp::from_millis(row.get(2)?),
+        end: Timestamp::from_millis(row.get(3)?),
+        granted: credits(row, 4)?,
+        expired: credits(row, 5)?,
+        voided: credits(row, 6)?,
+        reclaimed: credits(row, 7)?,
+    })
 }
 
 fn write_source(

@@ -7,9 +7,12 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 use super::OpenError;
+use super::export::{self, Moved};
 
 /// The format that this version reads and writes, in `PRAGMA user_version`.
 const FORMAT: i64 = 1;
+/// The format of a file whose ledger was moved elsewhere: "gone". No version opens it for service.
+const MOVED: i64 = 0x676f_6e65;
 /// Marks the file as ours, in `PRAGMA application_id`: "crgt".
 const APPLICATION: i64 = 0x6372_6774;
 /// WAL pages after which a commit also checkpoints, should the writer never be idle: 16 MiB.
@@ -41,14 +44,45 @@ pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
     }
     let sqlite = |source| OpenError::Sqlite { path: path.to_owned(), source };
     let mut db = connect(path).map_err(sqlite)?;
-    let found: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(sqlite)?;
-    match found {
+    match format(&db).map_err(sqlite)? {
         FORMAT => {}
         0 => create(&mut db).map_err(sqlite)?,
-        found => return Err(OpenError::Format { path: path.to_owned(), found, known: FORMAT }),
+        found => return Err(other_format(path, &db, found)),
     }
     sync_folder(path).map_err(|source| OpenError::Io { path: path.to_owned(), source })?;
     Ok(db)
+}
+
+/// Opens the file at `path` to read all of it, also if its ledger was moved.
+pub(super) fn open_to_export(path: &Path) -> Result<Connection, OpenError> {
+    let sqlite = |source| OpenError::Sqlite { path: path.to_owned(), source };
+    let db = connect(path).map_err(sqlite)?;
+    match format(&db).map_err(sqlite)? {
+        FORMAT | MOVED => Ok(db),
+        found => Err(other_format(path, &db, found)),
+    }
+}
+
+/// Where the ledger went, if it was moved.
+pub(super) fn moved(db: &Connection) -> rusqlite::Result<Option<Moved>> {
+    if format(db)? == MOVED { export::read_mark(db) } else { Ok(None) }
+}
+
+/// Keeps every gateway from the file.
+pub(super) fn mark(db: &Connection, moved: &Moved) -> rusqlite::Result<()> {
+    export::write_mark(db, moved)?;
+    db.pragma_update(None, "user_version", MOVED)
+}
+
+fn format(db: &Connection) -> rusqlite::Result<i64> {
+    db.query_row("PRAGMA user_version", [], |row| row.get(0))
+}
+
+fn other_format(path: &Path, db: &Connection, found: i64) -> OpenError {
+    match moved(db) {
+        Ok(Some(moved)) => OpenError::Moved { path: path.to_owned(), moved },
+        Ok(None) | Err(_) => OpenError::Format { path: path.to_owned(), found, known: FORMAT },
+    }
 }
 
 /// Opens a connection that can write, to a file that is there.

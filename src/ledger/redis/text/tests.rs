@@ -1,0 +1,190 @@
+//! Whatever is written is read back as it was. That the scripts write the same letters is tested in `tests/it`, where a
+//! server is.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::*;
+use crate::credit::{
+    Account, Done, Entry, ExpiredHold, Fact, Hold, Lot, Refusal, Source, SourceId,
+};
+
+fn ids() -> impl Strategy<Value = Id> {
+    prop_oneof![any::<u128>().prop_map(Id::from_u128), Just(Id::from_u128(7))]
+}
+
+fn amounts() -> impl Strategy<Value = Credits> {
+    prop_oneof![0..=9_u64, 0..=Credits::MAX.micros()]
+        .prop_map(|micros| Credits::from_micros(micros).unwrap())
+}
+
+fn instants() -> impl Strategy<Value = Timestamp> {
+    (0..=Timestamp::MAX.millis()).prop_map(Timestamp::from_millis)
+}
+
+fn parts_of_lots() -> impl Strategy<Value = Vec<Part>> {
+    vec((any::<u32>(), amounts()).prop_map(|(lot, amount)| Part { lot, amount }), 0..4)
+}
+
+fn kinds() -> impl Strategy<Value = LotKind> {
+    select(vec![LotKind::Plan, LotKind::Gift, LotKind::Purchased])
+}
+
+/// Names with every letter that may be in them.
+fn names() -> impl Strategy<Value = SourceId> {
+    vec(0x21..=0x7e_u8, 1..=128)
+        .prop_map(|bytes| String::from_utf8(bytes).unwrap().parse().unwrap())
+}
+
+fn facts() -> impl Strategy<Value = Fact> {
+    let terms = (any::<u32>(), kinds(), instants(), instants(), amounts(), amounts());
+    prop_oneof![
+        (proptest::option::of(names()), terms).prop_map(
+            |(source, (lot, lot_kind, start, end, amount, repaid))| {
+                Fact::Grant { source, lot, lot_kind, start, end, amount, repaid }
+            }
+        ),
+        (instants(), any::<u64>()).prop_map(|(until, version)| Fact::Gate { until, version }),
+        (any::<u32>(), amounts(), any::<i64>()).prop_map(|(lot, allowance, change)| Fact::Plan {
+            lot,
+            allowance,
+            change
+        }),
+        (ids(), amounts(), instants(), parts_of_lots()).prop_map(
+            |(hold, amount, deadline, parts)| Fact::Hold { hold, amount, deadline, parts }
+        ),
+        (ids(), parts_of_lots(), instants(), amounts())
+            .prop_map(|(hold, added, deadline, done)| Fact::Extend { hold, added, deadline, done }),
+        (ids(), amounts(), parts_of_lots(), amounts(), any::<bool>()).prop_map(
+            |(hold, charged, parts, owed, late)| Fact::Settle { hold, charged, parts, owed, late }
+        ),
+        (ids(), amounts(), parts_of_lots(), amounts())
+            .prop_map(|(hold, charged, parts, owed)| Fact::Charge { hold, charged, parts, owed }),
+        ids().prop_map(|hold| Fact::Release { hold }),
+        (ids(), amounts(), parts_of_lots(), instants()).prop_map(
+            |(hold, done, parts, settle_until)| Fact::HoldExpired {
+                hold,
+                done,
+                parts,
+                settle_until
+            }
+        ),
+        (any::<u32>(), amounts()).prop_map(|(lot, amount)| Fact::LotExpired { lot, amount }),
+        parts_of_lots().prop_map(|parts| Fact::Repay { parts }),
+        (names(), any::<u32>(), amounts(), amounts(), amounts()).prop_map(
+            |(source, lot, total, taken, owed)| Fact::Void { source, lot, total, taken, owed }
+        ),
+    ]
+}
+
+fn lots() -> impl Strategy<Value = Lot> {
+    let sums = (amounts(), amounts(), amounts());
+    (any::<u32>(), proptest::option::of(names()), kinds(), instants(), instants(), sums).prop_map(
+        |(no, source, kind, start, end, (granted, remaining, held))| Lot {
+            no,
+            kind,
+            source,
+            start,
+            end,
+            granted,
+            remaining,
+            held,
+        },
+    )
+}
+
+fn accounts() -> impl Strategy<Value = Account> {
+    let holds = (ids(), instants(), amounts(), parts_of_lots())
+        .prop_map(|(id, deadline, done, parts)| Hold { id, deadline, done, parts });
+    let expired = (ids(), amounts(), instants())
+        .prop_map(|(id, charged, settle_until)| ExpiredHold { id, charged, settle_until });
+    let numbers = (any::<u64>(), instants(), instants(), any::<u64>());
+    let rest = (amounts(), instants(), any::<u32>());
+    (numbers, rest, vec(lots(), 0..4), vec(holds, 0..4), vec(expired, 0..4)).prop_map(
+        |((seq, clock, gate_until, version), rest, mut lots, mut holds, mut expired)| {
+            let (debt, plan_start, lots_opened) = rest;
+            lots.sort_by_key(|lot| lot.no);
+            lots.dedup_by_key(|lot| lot.no);
+            lots.sort_by_key(Lot::burn_order);
+            holds.sort_by_key(|hold| hold.id);
+            holds.dedup_by_key(|hold| hold.id);
+            expired.sort_by_key(|hold| hold.id);
+            expired.dedup_by_key(|hold| hold.id);
+            Account {
+                seq,
+                clock,
+                gate_until,
+                version,
+                debt,
+                plan_start,
+                lots_opened,
+                lots,
+                holds,
+                // In an order that is not that of their ids.
+                expired: expired.into_iter().rev().collect(),
+            }
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn an_entry_is_read_as_it_was_written(
+        (seq, at, op) in (any::<u64>(), instants(), ids()),
+        balance in any::<i64>(),
+        fact in facts(),
+    ) {
+        let written = Entry { seq, at, op, fact, balance };
+        prop_assert_eq!(entry(&entry_text(&written)), Ok(written));
+    }
+
+    #[test]
+    fn books_are_read_as_they_were_written(books in accounts()) {
+        let place = |id| books.expired.iter().position(|hold| hold.id == id).unwrap() as u64;
+        let fields = account_fields(&books, place).into_iter().collect();
+        prop_assert_eq!(account(&fields), Ok(Some(books)));
+    }
+
+    #[test]
+    fn a_source_is_read_as_it_was_written(
+        (lot, kind, start, end) in (any::<u32>(), kinds(), instants(), instants()),
+        [granted, expired, voided, reclaimed] in [amounts(), amounts(), amounts(), amounts()],
+    ) {
+        let written = Source { lot, kind, start, end, granted, expired, voided, reclaimed };
+        prop_assert_eq!(source(&source_text(&written)), Ok(written));
+    }
+
+    #[test]
+    fn an_outcome_is_read_as_it_was_written(
+        (amount, other) in (amounts(), amounts()),
+        (lot, version, change, ignored) in
+            (any::<u32>(), any::<u64>(), any::<i64>(), any::<bool>()),
+    ) {
+        for written in [
+            Ok(Done::Granted { lot, repaid: amount }),
+            Ok(Done::GrantedBefore { lot }),
+            Ok(Done::Gated { ignored }),
+            Ok(Done::Planned { change }),
+            Ok(Done::Held),
+            Ok(Done::Extended),
+            Ok(Done::Settled { charged: amount, owed: other }),
+            Ok(Done::Released),
+            Ok(Done::Voided { taken: amount, owed: other }),
+            Err(Refusal::Exhausted),
+            Err(Refusal::Held),
+            Err(Refusal::Owed),
+            Err(Refusal::Inactive),
+            Err(Refusal::Stale { version }),
+            Err(Refusal::TooManyHolds),
+            Err(Refusal::AlreadyResolved),
+            Err(Refusal::Conflict),
+            Err(Refusal::TooOld),
+            Err(Refusal::UnknownSource),
+            Err(Refusal::Ended),
+            Err(Refusal::TooMuch),
+        ] {
+            prop_assert_eq!(outcome(&outcome_text(&written)), Ok(written));
+        }
+    }
+}
