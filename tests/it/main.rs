@@ -19,4 +19,5 @@ mod outage;
 mod persistence;
 mod redis;
 mod refused;
+mod trips;
 mod untouched;
