@@ -275,7 +275,7 @@ impl Gateway {
             };
             let refusal = match self.ask(account, record.id, operation).await {
                 Ok((Ok(()), funds)) => {
-                    self.outage.answered(account, true);
+                    self.outage.answered(account, Ok(()));
                     record.held = Some(price);
                     return Ok((call, Some(funds)));
                 }
@@ -295,7 +295,7 @@ impl Gateway {
                 caller = self.identify(head, Check::Age, record).await?;
                 continue;
             }
-            self.outage.answered(account, false);
+            self.outage.answered(account, Err(&refusal));
             call.was_refused();
             self.metrics.hold_ended(HoldOutcome::Refused);
             return Err(Rejection::of_hold(&refusal, plan.pace.when_exhausted));

@@ -7,7 +7,7 @@ use quick_cache::sync::Cache;
 
 use super::rejection::Rejection;
 use crate::config::{OnOutage, Outage as Rules};
-use crate::credit::{AccountId, Credits, Period};
+use crate::credit::{AccountId, Credits, Period, Refusal};
 use crate::ledger::journal::NotAllowed;
 use crate::ledger::{Call, LedgerError};
 use crate::metrics::{Metrics, Unheld};
@@ -33,12 +33,17 @@ impl Outage {
         self.rules.on_outage == OnOutage::Allow
     }
 
-    /// The ledger has held, or refused to hold, credits of `account`.
-    pub fn answered(&self, account: &AccountId, held: bool) {
-        match (self.rules.on_outage, held) {
-            (OnOutage::Refuse, _) => {}
-            (OnOutage::Allow, true) => drop(self.refused.remove(account)),
-            (OnOutage::Allow, false) => self.refused.insert(account.clone(), ()),
+    /// The ledger has held credits of `account`, or said why not.
+    pub fn answered(&self, account: &AccountId, hold: Result<(), &Refusal>) {
+        if !self.allows() {
+            return;
+        }
+        let cannot_pay =
+            |refusal| matches!(refusal, &Refusal::Exhausted | &Refusal::Owed | &Refusal::Inactive);
+        if hold.is_ok() {
+            self.refused.remove(account);
+        } else if hold.is_err_and(cannot_pay) {
+            self.refused.insert(account.clone(), ());
         }
     }
 

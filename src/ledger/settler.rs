@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -57,8 +57,8 @@ struct Running {
     since: Instant,
     confirmed: AtomicU64,
     beats: AtomicU32,
-    /// Set if the call goes on without a hold.
-    allowed: OnceLock<Allowed>,
+    /// Whether the call goes on without a hold, and so stands in the journal.
+    allowed: Mutex<Option<Allowed>>,
 }
 
 /// What an unheld call was let through with.
@@ -109,7 +109,7 @@ impl Settler {
             since: Instant::now(),
             confirmed: AtomicU64::new(0),
             beats: AtomicU32::new(0),
-            allowed: OnceLock::new(),
+            allowed: Mutex::new(None),
         });
         self.running().insert(id, Arc::clone(&running));
         Call { settler: self.clone(), id, running, slot: Some(slot) }
@@ -141,7 +141,7 @@ impl Settler {
         tokio::time::timeout(limit, all).await.is_ok()
     }
 
-    fn running(&self) -> std::sync::MutexGuard<'_, HashMap<Id, Arc<Running>>> {
+    fn running(&self) -> MutexGuard<'_, HashMap<Id, Arc<Running>>> {
         self.shared.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -183,8 +183,12 @@ impl Call {
             operation: Operation::Charge { amount: Credits::ZERO, period },
         };
         // Before it is awaited: whoever drops the call meanwhile takes back what was written.
-        let _ = self.running.allowed.set(Allowed { amount, period });
-        journal.allow(call, allowance).await
+        *self.running.allowed() = Some(Allowed { amount, period });
+        let allowed = journal.allow(call, allowance).await;
+        if allowed.is_err() {
+            *self.running.allowed() = None;
+        }
+        allowed
     }
 
     /// Charges the call.
@@ -219,6 +223,10 @@ impl Drop for Call {
 }
 
 impl Running {
+    fn allowed(&self) -> MutexGuard<'_, Option<Allowed>> {
+        self.allowed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The work confirmed so far.
     fn done(&self) -> Credits {
         Credits::from_micros(self.confirmed.load(Ordering::Relaxed)).unwrap_or_default()

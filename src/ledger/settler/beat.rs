@@ -32,7 +32,8 @@ pub(super) async fn beat(ledger: Ledger, shared: Weak<Shared>) {
 /// One beat of one call: to the ledger that holds its credits, or to the journal if it has no hold.
 async fn report(ledger: &Ledger, shared: &Shared, id: Id, call: &Running, beat: u32) {
     let done = call.done();
-    let lost = if let (Some(allowed), Some(journal)) = (call.allowed.get(), &shared.journal) {
+    let allowed = *call.allowed();
+    let lost = if let (Some(allowed), Some(journal)) = (allowed, &shared.journal) {
         let charge = Operation::Charge { amount: done, period: allowed.period };
         journal.confirm(id, charge).await.err().map(|error| error.to_string())
     } else {

@@ -29,7 +29,7 @@ pub(super) async fn settle_all(
 /// Offers one settlement to ledger and journal in turn until one of them has it.
 async fn settle(ledger: Ledger, journal: Option<Arc<Journal>>, settlement: Settlement) {
     let Settlement { id, running, charge, _slot } = settlement;
-    let (account, allowed) = (&running.account, running.allowed.get());
+    let (account, allowed) = (&running.account, *running.allowed());
     let operation = asked(charge, allowed);
     let mut pause = RETRY_FIRST;
     loop {
@@ -64,11 +64,11 @@ async fn settle(ledger: Ledger, journal: Option<Arc<Journal>>, settlement: Settl
     }
 }
 
-fn asked(charge: Charge, allowed: Option<&Allowed>) -> Operation {
+fn asked(charge: Charge, allowed: Option<Allowed>) -> Operation {
     match (charge, allowed) {
         (Charge::Settle(amount), None) => Operation::Settle { amount },
         (Charge::Settle(amount), Some(Allowed { period, .. })) => {
-            Operation::Charge { amount, period: *period }
+            Operation::Charge { amount, period }
         }
         (Charge::Release, _) => Operation::Release,
     }
