@@ -4,6 +4,7 @@
 mod books;
 mod canned;
 mod client;
+mod network;
 mod process;
 mod provider;
 mod redis;
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 pub use books::now;
 pub use canned::Canned;
 pub use client::{Answer, Ask};
+pub use network::{Network, Weather};
 pub use process::{Launch, PROVIDER_KEY, TOKEN};
 pub use redis::RedisServer;
 pub use setup::{Setup, World, chat_body, key_of};

@@ -1,9 +1,17 @@
 //! A Redis server of one's own: on a free port, in a folder that goes with it.
 
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
+use std::ops::Range;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+
+use rand::Rng;
+
+/// Ports that systems give to nobody who does not ask for them: one that a server has left for a moment is still free
+/// when it comes back.
+const PORTS: Range<u16> = 10_000..32_000;
+/// Ports that are tried: other programs ask for some of them.
+const ATTEMPTS: usize = 10;
 
 pub struct RedisServer {
     child: Child,
@@ -16,10 +24,14 @@ impl RedisServer {
     /// Starts a server with these settings besides the usual ones.
     pub fn start(settings: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let settings: Vec<String> = settings.iter().map(ToString::to_string).collect();
-        let child = spawn(port, &settings, folder.path());
-        Self { child, port, settings, folder }
+        for _ in 0..ATTEMPTS {
+            let port = rand::rng().random_range(PORTS);
+            if let Some(child) = spawn(port, &settings, folder.path()) {
+                return Self { child, port, settings, folder };
+            }
+        }
+        panic!("redis-server did not start on any of {ATTEMPTS} ports, with {settings:?}");
     }
 
     /// Ends it without a warning.
@@ -30,7 +42,8 @@ impl RedisServer {
 
     /// Starts it again, on what it left on the disk.
     pub fn restart(&mut self) {
-        self.child = spawn(self.port, &self.settings, self.folder.path());
+        let child = spawn(self.port, &self.settings, self.folder.path());
+        self.child = child.expect("redis-server ended before it was ready");
     }
 
     pub fn url(&self) -> String {
@@ -45,7 +58,8 @@ impl Drop for RedisServer {
     }
 }
 
-fn spawn(port: u16, settings: &[String], folder: &Path) -> Child {
+/// A server that is ready; nothing if it ends before.
+fn spawn(port: u16, settings: &[String], folder: &Path) -> Option<Child> {
     let child = Command::new("redis-server")
         .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", ""])
         .arg("--dir")
@@ -58,7 +72,10 @@ fn spawn(port: u16, settings: &[String], folder: &Path) -> Child {
     });
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
     let ready = lines.any(|line| line.contains("Ready to accept connections"));
-    assert!(ready, "redis-server ended before it was ready");
+    if !ready {
+        child.wait().unwrap();
+        return None;
+    }
     std::thread::spawn(move || lines.for_each(drop));
-    child
+    Some(child)
 }

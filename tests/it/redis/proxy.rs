@@ -1,7 +1,6 @@
 //! Redis behind a network that delays, cuts and drops replies: no double charge, no lost settlement, no stuck hold.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use creditgate::credit::{
@@ -9,41 +8,32 @@ use creditgate::credit::{
 };
 use creditgate::ledger::redis::{Settings, Store};
 use creditgate::ledger::{Ledger, LedgerError};
-use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use super::Server;
 use super::promises::{clock, funded, new_id, open};
+use crate::harness::{Network, Weather};
 
-const CALLERS: u32 = 24;
-const CALLS: u32 = 20;
+const CALLERS: u32 = 8;
+const CALLS: u32 = 60;
 /// Less than all callers ask for.
 const CREDITS: u32 = 300;
+/// One reply in four is spoiled.
+const WORST: Weather = Weather { lost: 83, cut: 167, late: 0 };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bad_network_changes_no_sum() {
     let server = Server::start(&[]);
     let direct = open(&server).await;
     let account = funded(&direct, "acc", CREDITS).await;
-    let spoiled = Arc::new(AtomicUsize::new(0));
-    let proxy = spoiling(&server, Arc::clone(&spoiled)).await;
-    let settings = Settings { response_timeout: Duration::from_millis(100), ..Settings::default() };
-    let store = loop {
-        // Even the first question may be lost.
-        if let Ok(store) = Store::open(&proxy, clock(), settings.clone()).await {
-            break store;
-        }
-    };
-    let ledger = Ledger::Redis(Arc::new(store));
+    let network = Network::to(&server, WORST, 0).await;
+    let ledger = through(&network).await;
     let mut callers = JoinSet::new();
     for _ in 0..CALLERS {
         callers.spawn(call_often(ledger.clone(), account.clone()));
     }
     let calls: u32 = callers.join_all().await.into_iter().sum();
-    assert!(spoiled.load(Ordering::Relaxed) >= 10, "the network was too good");
+    assert!(network.spoiled() >= 10, "the network was too good: {}", network.spoiled());
     let books = direct.read(&account, None).await.unwrap().unwrap();
     assert!(books.holds.is_empty() && books.debt.is_zero(), "{books:?}");
     assert_eq!(calls, CREDITS);
@@ -52,6 +42,17 @@ async fn a_bad_network_changes_no_sum() {
     let entries = direct.entries(&account, 0, u32::MAX).await.unwrap();
     let settled = entries.iter().filter(|entry| entry.fact.name() == "settle").count();
     assert_eq!(settled, CREDITS as usize);
+}
+
+/// An engine that is soon tired of waiting.
+async fn through(network: &Network) -> Ledger {
+    let settings = Settings { response_timeout: Duration::from_millis(100), ..Settings::default() };
+    loop {
+        // Even the first question may be lost.
+        if let Ok(store) = Store::open(network.url(), clock(), settings.clone()).await {
+            return Ledger::Redis(Arc::new(store));
+        }
+    }
 }
 
 /// Calls one after another; how many were served.
@@ -85,71 +86,13 @@ async fn until_known(ledger: &Ledger, account: &AccountId, id: Id, operation: Op
     }
 }
 
-/// A proxy that spoils one reply in four: loses it for good and says nothing, or cuts the connection before or
-/// after it.
-async fn spoiling(server: &Server, spoiled: Arc<AtomicUsize>) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let upstream = server.url().trim_start_matches("redis://").to_owned();
-    tokio::spawn(async move {
-        for seed in 0.. {
-            let Ok((client, _)) = listener.accept().await else { return };
-            let server = TcpStream::connect(&upstream).await.unwrap();
-            let rng = StdRng::seed_from_u64(seed);
-            tokio::spawn(forward(client, server, rng, Arc::clone(&spoiled)));
-        }
-    });
-    format!("redis://{address}")
-}
-
-async fn forward(
-    client: TcpStream,
-    server: TcpStream,
-    mut rng: StdRng,
-    spoiled: Arc<AtomicUsize>,
-) -> std::io::Result<()> {
-    let (mut from_client, mut to_client) = client.into_split();
-    let (mut from_server, mut to_server) = server.into_split();
-    let asking =
-        tokio::spawn(async move { tokio::io::copy(&mut from_client, &mut to_server).await });
-    let mut bytes = vec![0; 64 * 1024];
-    loop {
-        let length = from_server.read(&mut bytes).await?;
-        if length == 0 {
-            return Ok(());
-        }
-        match rng.random_range(0..12) {
-            0 => {
-                // Nothing more is heard on this connection, which stays open.
-                spoiled.fetch_add(1, Ordering::Relaxed);
-                while from_server.read(&mut bytes).await? > 0 {}
-                return Ok(());
-            }
-            cut @ (1 | 2) => {
-                spoiled.fetch_add(1, Ordering::Relaxed);
-                let part = if cut == 1 { 0 } else { length / 2 };
-                to_client.write_all(&bytes[..part]).await?;
-                asking.abort();
-                return Ok(());
-            }
-            _ => to_client.write_all(&bytes[..length]).await?,
-        }
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn grants_are_made_once_on_a_bad_network() {
     let server = Server::start(&[]);
     let direct = open(&server).await;
     let account = funded(&direct, "acc", 0).await;
-    let proxy = spoiling(&server, Arc::default()).await;
-    let settings = Settings { response_timeout: Duration::from_millis(100), ..Settings::default() };
-    let store = loop {
-        if let Ok(store) = Store::open(&proxy, clock(), settings.clone()).await {
-            break store;
-        }
-    };
-    let ledger = Ledger::Redis(Arc::new(store));
+    let network = Network::to(&server, WORST, 1).await;
+    let ledger = through(&network).await;
     for invoice in 0..200 {
         let (kind, amount) = (LotKind::Gift, Credits::whole(1));
         let source = format!("in_{}", invoice / 2 + 10).parse().unwrap();

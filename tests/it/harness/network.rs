@@ -1,0 +1,122 @@
+//! The network between a gateway and its Redis: it delays replies, cuts connections and loses replies for good.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+use super::RedisServer;
+
+/// How long a reply that is late may be so.
+const LATE: Duration = Duration::from_millis(30);
+
+/// What becomes of a thousand replies; the others pass.
+#[derive(Clone, Copy, Default)]
+pub struct Weather {
+    /// So many are lost, and nothing more is heard on their connection, which stays open.
+    pub lost: u32,
+    /// So many are cut off with their connection, before their first byte or in the middle.
+    pub cut: u32,
+    /// So many are late.
+    pub late: u32,
+}
+
+/// A proxy to a server. It ends with the value.
+pub struct Network {
+    url: String,
+    state: Arc<State>,
+    task: JoinHandle<()>,
+}
+
+struct State {
+    upstream: String,
+    weather: Weather,
+    spoiled: AtomicUsize,
+}
+
+impl Network {
+    /// A network to `server` in this weather. The same `seed` spoils the same replies of each connection.
+    pub async fn to(server: &RedisServer, weather: Weather, seed: u64) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("redis://{}", listener.local_addr().unwrap());
+        let upstream = server.url().trim_start_matches("redis://").to_owned();
+        let state = Arc::new(State { upstream, weather, spoiled: AtomicUsize::new(0) });
+        let shared = Arc::clone(&state);
+        let task = tokio::spawn(async move {
+            let mut random = StdRng::seed_from_u64(seed);
+            loop {
+                let Ok((client, _)) = listener.accept().await else { return };
+                let random = StdRng::seed_from_u64(random.random());
+                tokio::spawn(forward(client, random, Arc::clone(&shared)));
+            }
+        });
+        Self { url, state, task }
+    }
+
+    /// Where the server is, seen through this network.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Replies that were lost or cut off.
+    pub fn spoiled(&self) -> usize {
+        self.state.spoiled.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn forward(client: TcpStream, random: StdRng, state: Arc<State>) -> std::io::Result<()> {
+    // Who connects while the server is away learns it as he would without a proxy: as good as at once.
+    let server = TcpStream::connect(&state.upstream).await?;
+    client.set_nodelay(true)?;
+    server.set_nodelay(true)?;
+    let (mut from_client, to_client) = client.into_split();
+    let (from_server, mut to_server) = server.into_split();
+    let asking =
+        tokio::spawn(async move { tokio::io::copy(&mut from_client, &mut to_server).await });
+    let replied = replies(from_server, to_client, random, &state).await;
+    asking.abort();
+    replied
+}
+
+async fn replies(
+    mut from_server: OwnedReadHalf,
+    mut to_client: OwnedWriteHalf,
+    mut random: StdRng,
+    state: &State,
+) -> std::io::Result<()> {
+    let Weather { lost, cut, late } = state.weather;
+    let mut bytes = vec![0; 64 * 1024];
+    loop {
+        let length = from_server.read(&mut bytes).await?;
+        if length == 0 {
+            return Ok(());
+        }
+        let drawn = random.random_range(0..1000);
+        if drawn < lost {
+            state.spoiled.fetch_add(1, Ordering::Relaxed);
+            while from_server.read(&mut bytes).await? > 0 {}
+            return Ok(());
+        }
+        if drawn < lost + cut {
+            state.spoiled.fetch_add(1, Ordering::Relaxed);
+            let part = if drawn % 2 == 0 { 0 } else { length / 2 };
+            return to_client.write_all(&bytes[..part]).await;
+        }
+        if drawn < lost + cut + late {
+            tokio::time::sleep(LATE.mul_f64(random.random())).await;
+        }
+        to_client.write_all(&bytes[..length]).await?;
+    }
+}
