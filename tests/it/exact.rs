@@ -44,21 +44,22 @@ async fn of_200_callers_exactly_37_are_served_from_37_credits() {
 
 /// What happens in one call, and whether it did work.
 #[derive(Clone, Copy, Debug)]
-struct Story {
-    switches: &'static str,
-    stream: bool,
+pub struct Story {
+    /// What the provider is told to do.
+    pub switches: &'static str,
+    pub stream: bool,
     /// The client leaves when it has read this.
-    leaves_at: Option<&'static str>,
+    pub leaves_at: Option<&'static str>,
     /// The client leaves before the answer's head.
-    leaves_first: bool,
-    worked: bool,
+    pub leaves_first: bool,
+    pub worked: bool,
 }
 
-const fn story(switches: &'static str, stream: bool, worked: bool) -> Story {
+pub const fn story(switches: &'static str, stream: bool, worked: bool) -> Story {
     Story { switches, stream, leaves_at: None, leaves_first: false, worked }
 }
 
-const STORIES: [Story; 17] = [
+pub const STORIES: [Story; 17] = [
     story("", false, true),
     story("", true, true),
     story("delay=40ms", false, true),

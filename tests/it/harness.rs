@@ -4,6 +4,7 @@
 mod books;
 mod canned;
 mod client;
+mod fleet;
 mod network;
 mod process;
 mod provider;
@@ -15,9 +16,11 @@ use std::time::{Duration, Instant};
 
 pub use books::now;
 pub use canned::Canned;
-pub use client::{Answer, Ask};
+pub use client::{Answer, Ask, Client};
+pub use fleet::Fleet;
 pub use network::{Network, Weather};
-pub use process::{Launch, PROVIDER_KEY, TOKEN};
+pub use process::{Launch, PROVIDER_KEY, Process, TOKEN};
+pub use provider::Seen;
 pub use redis::RedisServer;
 pub use setup::{Setup, World, chat_body, key_of};
 pub use wire::Wire;

@@ -19,5 +19,6 @@ mod outage;
 mod persistence;
 mod redis;
 mod refused;
+mod shared;
 mod trips;
 mod untouched;

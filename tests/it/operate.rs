@@ -1,26 +1,12 @@
 //! Operating a gateway that runs: what an operator changes holds from the very next call on.
 
-use std::process::Command;
-
 use serde_json::{Value, json};
 
 use crate::harness::{Setup, TOKEN, World};
 
 /// Runs a command of the command line and returns its JSON.
 fn run(world: &World, arguments: &[&str]) -> Value {
-    let output = command(world, arguments).arg("--json").output().unwrap();
-    let (out, errors) =
-        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{arguments:?}: {errors}{out}");
-    serde_json::from_str(&out).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {out}"))
-}
-
-fn command(world: &World, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_creditgate"));
-    command.args(arguments).env_clear();
-    command.env("CREDITGATE_ADMIN_TOKEN", TOKEN).arg("--admin");
-    command.arg(format!("http://{}", world.gateway.admin));
-    command
+    world.gateway.run(arguments)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -99,7 +85,7 @@ async fn without_the_token_nobody_operates() {
         assert_eq!(answer.status, 401, "{token}");
     }
     let output =
-        command(&world, &["verify"]).env("CREDITGATE_ADMIN_TOKEN", "wrong").output().unwrap();
+        world.gateway.command(&["verify"]).env("CREDITGATE_ADMIN_TOKEN", "wrong").output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(output.stdout.is_empty() && !output.stderr.is_empty());
     // The gateway's own listener has no such routes.

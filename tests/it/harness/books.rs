@@ -9,7 +9,7 @@ use creditgate::credit::{Entry, Fact, Id, Timestamp};
 use creditgate::ledger::audit::Report;
 use creditgate::ledger::{Change, Ledger, redis, sqlite};
 
-/// A ledger without its gateway.
+/// A ledger without a gateway.
 pub struct Books {
     ledger: Ledger,
 }

@@ -121,11 +121,16 @@ impl Ask {
 impl Opened {
     /// Reads until the body so far contains `text`.
     pub async fn until(&mut self, text: &str) {
+        assert!(self.reaches(text).await, "the body ended without {text}");
+    }
+
+    /// Reads until the body so far contains `text`; says whether it ever does.
+    pub async fn reaches(&mut self, text: &str) -> bool {
         while !contains(&self.read, text.as_bytes()) {
-            let frame = soon(text, self.body.frame()).await;
-            let frame = frame.unwrap_or_else(|| panic!("the body ended without {text}")).unwrap();
+            let Some(Ok(frame)) = soon(text, self.body.frame()).await else { return false };
             self.read.extend_from_slice(frame.data_ref().unwrap());
         }
+        true
     }
 
     /// The rest of the body; an error if it broke off.

@@ -1,7 +1,7 @@
 //! The network between a gateway and its Redis: it delays replies, cuts connections and loses replies for good.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rand::rngs::StdRng;
@@ -37,6 +37,7 @@ pub struct Network {
 struct State {
     upstream: String,
     weather: Weather,
+    calm: AtomicBool,
     spoiled: AtomicUsize,
 }
 
@@ -46,7 +47,8 @@ impl Network {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("redis://{}", listener.local_addr().unwrap());
         let upstream = server.url().trim_start_matches("redis://").to_owned();
-        let state = Arc::new(State { upstream, weather, spoiled: AtomicUsize::new(0) });
+        let (calm, spoiled) = (AtomicBool::new(false), AtomicUsize::new(0));
+        let state = Arc::new(State { upstream, weather, calm, spoiled });
         let shared = Arc::clone(&state);
         let task = tokio::spawn(async move {
             let mut random = StdRng::seed_from_u64(seed);
@@ -62,6 +64,11 @@ impl Network {
     /// Where the server is, seen through this network.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// From now on everything passes, or no longer.
+    pub fn calm(&self, calm: bool) {
+        self.state.calm.store(calm, Ordering::Relaxed);
     }
 
     /// Replies that were lost or cut off.
@@ -103,7 +110,8 @@ async fn replies(
         if length == 0 {
             return Ok(());
         }
-        let drawn = random.random_range(0..1000);
+        let calm = state.calm.load(Ordering::Relaxed);
+        let drawn = if calm { u32::MAX } else { random.random_range(0..1000) };
         if drawn < lost {
             state.spoiled.fetch_add(1, Ordering::Relaxed);
             while from_server.read(&mut bytes).await? > 0 {}

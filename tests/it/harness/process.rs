@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::{SOON, eventually};
+use super::client::{Ask, Client};
+use super::{SOON, chat_body, eventually};
 
 /// The token of the admin API.
 pub const TOKEN: &str = "admin-token-of-the-tests";
@@ -28,6 +29,7 @@ pub struct Launch {
 pub struct Process {
     pub address: SocketAddr,
     pub admin: SocketAddr,
+    client: Client,
     child: Child,
     log: PathBuf,
 }
@@ -35,16 +37,27 @@ pub struct Process {
 impl Launch {
     /// Starts a gateway and waits until it says that it is ready.
     pub async fn start(&self) -> Process {
+        self.try_start().await.unwrap_or_else(|last| panic!("the gateway ended: {last}"))
+    }
+
+    /// The same as a supervisor does it: a gateway that gives up is started again.
+    pub async fn supervise(&self) -> Process {
+        eventually("a gateway stays", SOON, async || self.try_start().await.ok()).await
+    }
+
+    /// Starts a gateway and waits until it is ready; its last words, if it ends instead.
+    async fn try_start(&self) -> Result<Process, String> {
         let mut process = self.spawn();
         let ready = eventually("the gateway is ready", SOON, async || {
-            let exited = process.child.try_wait().unwrap();
-            assert!(exited.is_none(), "the gateway ended: {exited:?}\n{}", process.log());
-            process.lines().into_iter().find(|line| line["message"] == "ready")
+            if process.child.try_wait().unwrap().is_some() {
+                return Some(Err(process.log()));
+            }
+            Some(Ok(process.lines().into_iter().find(|line| line["message"] == "ready")?))
         })
-        .await;
+        .await?;
         let address = |name: &str| ready[name].as_str().unwrap().parse().unwrap();
         (process.address, process.admin) = (address("gateway"), address("admin"));
-        process
+        Ok(process)
     }
 
     /// Starts a gateway that is expected to give up, and returns its last words.
@@ -76,11 +89,60 @@ impl Launch {
             .spawn()
             .unwrap();
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        Process { address: nowhere, admin: nowhere, child, log }
+        Process { address: nowhere, admin: nowhere, client: Client::new(), child, log }
     }
 }
 
 impl Process {
+    /// A request to it.
+    pub fn ask(&self, method: &str, path: &str) -> Ask {
+        self.client.ask(self.address, method, path)
+    }
+
+    /// A chat of `account`.
+    pub fn chat(&self, account: &str) -> Ask {
+        self.ask("POST", "/v1/chat/completions").of(account).json(&chat_body(false))
+    }
+
+    /// A streamed chat of `account`.
+    pub fn stream(&self, account: &str) -> Ask {
+        self.ask("POST", "/v1/chat/completions").of(account).json(&chat_body(true))
+    }
+
+    /// A request to its admin listener.
+    pub fn admin(&self, method: &str, path: &str) -> Ask {
+        self.admin_as(TOKEN, method, path)
+    }
+
+    /// The same with another token.
+    pub fn admin_as(&self, token: &str, method: &str, path: &str) -> Ask {
+        self.client.ask(self.admin, method, path).bearer(token)
+    }
+
+    /// Runs a command of the command line on it and returns its JSON.
+    pub fn run(&self, arguments: &[&str]) -> Value {
+        let output = self.command(arguments).arg("--json").output().unwrap();
+        let (out, errors) =
+            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{arguments:?}: {errors}{out}");
+        serde_json::from_str(&out).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {out}"))
+    }
+
+    /// The command line, about to run a command on it.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_creditgate"));
+        command.args(arguments).env_clear().env("CREDITGATE_ADMIN_TOKEN", TOKEN);
+        command.arg("--admin").arg(format!("http://{}", self.admin));
+        command
+    }
+
+    /// What the auditor finds. Fails if a rule is broken.
+    pub async fn verify(&self) -> Value {
+        let report = self.admin("GET", "/admin/v1/verify").send().await.json();
+        assert_eq!(report["broken"], json!([]), "{report:#}");
+        report
+    }
+
     /// What it has written to standard error.
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap()

@@ -5,13 +5,18 @@ use std::ops::Range;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use ::redis::AsyncConnectionConfig;
 use rand::Rng;
+
+use super::SOON;
 
 /// Ports that systems give to nobody who does not ask for them: one that a server has left for a moment is still free
 /// when it comes back.
 const PORTS: Range<u16> = 10_000..32_000;
 /// Ports that are tried: other programs ask for some of them.
 const ATTEMPTS: usize = 10;
+/// What a server says that answers.
+const READY: &str = "Ready to accept connections";
 
 pub struct RedisServer {
     child: Child,
@@ -27,7 +32,7 @@ impl RedisServer {
         let settings: Vec<String> = settings.iter().map(ToString::to_string).collect();
         for _ in 0..ATTEMPTS {
             let port = rand::rng().random_range(PORTS);
-            if let Some(child) = spawn(port, &settings, folder.path()) {
+            if let Some(child) = spawn(port, &settings, folder.path(), READY) {
                 return Self { child, port, settings, folder };
             }
         }
@@ -42,8 +47,30 @@ impl RedisServer {
 
     /// Starts it again, on what it left on the disk.
     pub fn restart(&mut self) {
-        let child = spawn(self.port, &self.settings, self.folder.path());
-        self.child = child.expect("redis-server ended before it was ready");
+        self.come_back(&[], READY);
+    }
+
+    /// The same for a server that reads so slowly what it has on the disk that it is still at it.
+    pub fn restart_slowly(&mut self) {
+        self.come_back(&["--key-load-delay", "100"], "Server initialized");
+    }
+
+    fn come_back(&mut self, settings: &[&str], sign: &str) {
+        let mut all = self.settings.clone();
+        all.extend(settings.iter().map(ToString::to_string));
+        let child = spawn(self.port, &all, self.folder.path(), sign);
+        self.child = child.expect("redis-server ended before it was there");
+    }
+
+    /// Has it carry out a command, on a connection of its own.
+    pub async fn command(&self, words: &[&str]) -> ::redis::Value {
+        let client = ::redis::Client::open(self.url()).unwrap();
+        let patient = AsyncConnectionConfig::new().set_response_timeout(Some(SOON));
+        let patient = patient.set_connection_timeout(Some(SOON));
+        let connected = client.get_multiplexed_async_connection_with_config(&patient).await;
+        let mut connection = connected.unwrap();
+        let mut command = ::redis::cmd(words[0]);
+        command.arg(&words[1..]).query_async(&mut connection).await.unwrap()
     }
 
     pub fn url(&self) -> String {
@@ -58,8 +85,8 @@ impl Drop for RedisServer {
     }
 }
 
-/// A server that is ready; nothing if it ends before.
-fn spawn(port: u16, settings: &[String], folder: &Path) -> Option<Child> {
+/// A server that has given a sign in its log; nothing if it ends before.
+fn spawn(port: u16, settings: &[String], folder: &Path, sign: &str) -> Option<Child> {
     let child = Command::new("redis-server")
         .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", ""])
         .arg("--dir")
@@ -71,8 +98,7 @@ fn spawn(port: u16, settings: &[String], folder: &Path) -> Option<Child> {
         panic!("can't start redis-server ({error}): install it with `apt-get install redis-server`")
     });
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
-    let ready = lines.any(|line| line.contains("Ready to accept connections"));
-    if !ready {
+    if !lines.any(|line| line.contains(sign)) {
         child.wait().unwrap();
         return None;
     }

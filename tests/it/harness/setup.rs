@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use super::books::{Books, fresh_id, now};
 use super::client::{Ask, Client};
-use super::process::{Launch, Process, TOKEN, write_config};
+use super::process::{Launch, Process, write_config};
 use super::provider::Provider;
 use super::redis::RedisServer;
 use super::{SOON, eventually};
@@ -41,7 +41,6 @@ pub struct World {
     pub provider: Provider,
     pub gateway: Process,
     pub launch: Launch,
-    client: Client,
     _folder: TempDir,
 }
 
@@ -135,10 +134,11 @@ impl Setup {
         let launch = Launch { folder: folder.path().to_owned(), config, listen, ledger };
         setup.prepare(&launch.ledger).await;
         let gateway = launch.start().await;
-        World { provider, gateway, launch, client: Client::new(), _folder: folder }
+        World { provider, gateway, launch, _folder: folder }
     }
 
-    fn config(&self) -> String {
+    /// The configuration, as text.
+    pub(super) fn config(&self) -> String {
         let mut text = String::new();
         for (table, keys) in &self.settings {
             writeln!(text, "[{table}]").unwrap();
@@ -149,7 +149,8 @@ impl Setup {
         text
     }
 
-    async fn prepare(&self, ledger: &str) {
+    /// Brings accounts and keys into the ledger.
+    pub(super) async fn prepare(&self, ledger: &str) {
         let books = Books::open(ledger).await;
         let at = now();
         for account in &self.accounts {
@@ -195,7 +196,7 @@ impl Setup {
 impl World {
     /// A request to the gateway.
     pub fn ask(&self, method: &str, path: &str) -> Ask {
-        self.client.ask(self.gateway.address, method, path)
+        self.gateway.ask(method, path)
     }
 
     /// The same over HTTP/2.
@@ -205,12 +206,12 @@ impl World {
 
     /// A chat of `account`.
     pub fn chat(&self, account: &str) -> Ask {
-        self.ask("POST", "/v1/chat/completions").of(account).json(&chat_body(false))
+        self.gateway.chat(account)
     }
 
     /// A streamed chat of `account`.
     pub fn stream(&self, account: &str) -> Ask {
-        self.ask("POST", "/v1/chat/completions").of(account).json(&chat_body(true))
+        self.gateway.stream(account)
     }
 
     /// The balance of `account`.
@@ -236,9 +237,7 @@ impl World {
 
     /// What the auditor finds in the running gateway's ledger. Fails if a rule is broken.
     pub async fn verify(&self) -> Value {
-        let report = self.admin("GET", "/admin/v1/verify").send().await.json();
-        assert_eq!(report["broken"], json!([]), "{report:#}");
-        report
+        self.gateway.verify().await
     }
 
     /// Every series of the metrics whose value is a whole number. Fails if a line is none of the format's.
@@ -260,12 +259,12 @@ impl World {
 
     /// A request to the admin listener.
     pub fn admin(&self, method: &str, path: &str) -> Ask {
-        self.admin_as(TOKEN, method, path)
+        self.gateway.admin(method, path)
     }
 
     /// The same with another token.
     pub fn admin_as(&self, token: &str, method: &str, path: &str) -> Ask {
-        self.client.ask(self.gateway.admin, method, path).bearer(token)
+        self.gateway.admin_as(token, method, path)
     }
 
     /// Ends the gateway as a supervisor does, and opens what it left behind.

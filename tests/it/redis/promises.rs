@@ -56,13 +56,6 @@ pub(super) async fn funded(ledger: &Ledger, name: &str, credits: u32) -> Account
     account
 }
 
-async fn raw(server: &Server, words: &[&str]) -> ::redis::Value {
-    let client = ::redis::Client::open(server.url()).unwrap();
-    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
-    let mut command = ::redis::cmd(words[0]);
-    command.arg(&words[1..]).query_async(&mut connection).await.unwrap()
-}
-
 fn is_held(reply: &Result<Reply, LedgerError>) -> bool {
     matches!(reply, Ok(Reply { outcome: Ok(Done::Held), .. }))
 }
@@ -89,7 +82,7 @@ async fn the_script_is_loaded_again_when_the_server_has_forgotten_it() {
     let server = Server::start(&[]);
     let ledger = open(&server).await;
     let account = funded(&ledger, "acc", 2).await;
-    raw(&server, &["SCRIPT", "FLUSH"]).await;
+    server.command(&["SCRIPT", "FLUSH"]).await;
     assert!(is_held(&ledger.apply(&account, new_id(), hold(1)).await));
 }
 
@@ -100,7 +93,7 @@ async fn a_lost_reply_is_unknown_and_its_step_has_one_effect() {
     let (hasty, ledger) = (open_with(&server, settings).await, open(&server).await);
     let account = funded(&ledger, "acc", 2).await;
     let id = new_id();
-    raw(&server, &["CLIENT", "PAUSE", "300"]).await;
+    server.command(&["CLIENT", "PAUSE", "300"]).await;
     let lost = hasty.apply(&account, id, hold(1)).await;
     assert!(matches!(lost, Err(LedgerError::Unknown(_))), "{lost:?}");
     assert!(is_held(&ledger.apply(&account, id, hold(1)).await));
@@ -140,7 +133,7 @@ async fn a_full_memory_stops_holds_and_nothing_that_charges() {
     let account = funded(&ledger, "acc", 2).await;
     let id = new_id();
     assert!(is_held(&ledger.apply(&account, id, hold(1)).await));
-    raw(&server, &["CONFIG", "SET", "maxmemory", "1"]).await;
+    server.command(&["CONFIG", "SET", "maxmemory", "1"]).await;
     let refused = ledger.apply(&account, new_id(), hold(1)).await;
     assert!(matches!(refused, Err(LedgerError::Unavailable(_))), "{refused:?}");
     let settle = Operation::Settle { amount: Credits::whole(1) };
@@ -157,22 +150,22 @@ async fn books_that_break_a_rule_freeze_their_account_and_no_other() {
     let ledger = open(&server).await;
     let account = funded(&ledger, "acc", 2).await;
     let other = funded(&ledger, "demo", 2).await;
-    raw(&server, &["HSET", "{s065}:a:acc", "L1", "B:0:253402300799000:5:5:3"]).await;
-    let before = raw(&server, &["HGETALL", "{s065}:a:acc"]).await;
+    server.command(&["HSET", "{s065}:a:acc", "L1", "B:0:253402300799000:5:5:3"]).await;
+    let before = server.command(&["HGETALL", "{s065}:a:acc"]).await;
     let frozen = ledger.apply(&account, new_id(), hold(0)).await;
     assert!(matches!(frozen, Err(LedgerError::Frozen { .. })), "{frozen:?}");
-    assert_eq!(raw(&server, &["HGETALL", "{s065}:a:acc"]).await, before);
+    assert_eq!(server.command(&["HGETALL", "{s065}:a:acc"]).await, before);
     assert!(is_held(&ledger.apply(&other, new_id(), hold(1)).await));
     let report = ledger.audit().await.unwrap();
     assert_eq!(report.broken.len(), 1);
     assert_eq!(report.broken[0].account, account);
     // A key that holds something else is found before anything is written.
-    raw(&server, &["SET", "{s042}:log:aside", "x"]).await;
-    raw(&server, &["RENAME", "{s042}:log:aside", "{s042}:log"]).await;
-    let before = raw(&server, &["HGETALL", "{s042}:a:demo"]).await;
+    server.command(&["SET", "{s042}:log:aside", "x"]).await;
+    server.command(&["RENAME", "{s042}:log:aside", "{s042}:log"]).await;
+    let before = server.command(&["HGETALL", "{s042}:a:demo"]).await;
     let frozen = ledger.apply(&other, new_id(), hold(1)).await;
     assert!(matches!(frozen, Err(LedgerError::Frozen { .. })), "{frozen:?}");
-    assert_eq!(raw(&server, &["HGETALL", "{s042}:a:demo"]).await, before);
+    assert_eq!(server.command(&["HGETALL", "{s042}:a:demo"]).await, before);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -199,7 +192,7 @@ async fn an_account_with_three_lots_is_small() {
         ledger.apply(&account, new_id(), grant(source, kind, 500)).await.unwrap();
     }
     assert!(is_held(&ledger.apply(&account, new_id(), hold(1)).await));
-    let ::redis::Value::Int(bytes) = raw(&server, &["MEMORY", "USAGE", "{s065}:a:acc"]).await
+    let ::redis::Value::Int(bytes) = server.command(&["MEMORY", "USAGE", "{s065}:a:acc"]).await
     else {
         panic!("no number of bytes")
     };
