@@ -127,7 +127,7 @@ pub enum Refusal {
     /// The gate is closed.
     #[error("the account is not active")]
     Inactive,
-    /// The account's record has changed since the gateway read it.
+    /// The account's record is another than the one that the gateway read.
     #[error("the account's record has version {version}")]
     Stale { version: u64 },
     /// More than [`HOLDS_MAX`](super::HOLDS_MAX) calls of the account are running.

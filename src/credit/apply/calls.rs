@@ -12,7 +12,8 @@ impl Step {
         version: u64,
         period: Option<Period>,
     ) -> Result<Result<Done, Refusal>, Broken> {
-        if version < self.account.version {
+        // Older than the books where something has changed; newer where the store has lost what it knew.
+        if version != self.account.version {
             return Ok(Err(Refusal::Stale { version: self.account.version }));
         }
         if self.now >= self.account.gate_until {

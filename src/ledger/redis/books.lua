@@ -565,7 +565,7 @@ end
 
 function operations.hold(amount, ttl, version, start, fin, allowance)
   amount, ttl, version = number(amount, MAX), number(ttl), number(version)
-  if version < A.v then
+  if version ~= A.v then
     return '!stale ' .. text(A.v)
   end
   if now >= A.g then

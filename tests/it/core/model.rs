@@ -130,7 +130,7 @@ impl Model {
             Operation::Gate { until, version } => Ok(self.set_gate(*until, *version)),
             Operation::Plan { allowance } => self.change_plan(micros(*allowance), now),
             Operation::Hold { amount, ttl_millis, version, period } => {
-                if *version < self.version {
+                if *version != self.version {
                     return Err(Refusal::Stale { version: self.version });
                 }
                 self.hold(id, micros(*amount), now.after_millis(*ttl_millis), *period, now)

@@ -55,6 +55,12 @@ impl RedisServer {
         self.come_back(&["--key-load-delay", "100"], "Server initialized");
     }
 
+    /// Starts it again with nothing, after it has ended.
+    pub fn restart_empty(&mut self) {
+        self.folder = tempfile::tempdir().unwrap();
+        self.restart();
+    }
+
     fn come_back(&mut self, settings: &[&str], sign: &str) {
         let mut all = self.settings.clone();
         all.extend(settings.iter().map(ToString::to_string));

@@ -1,4 +1,4 @@
-//! The server is away, slow to come back, or its operator is at work: callers are told, and no sum changes.
+//! The server is away, empty, slow to come back, or its operator is at work: callers are told, and no sum changes.
 
 use std::collections::BTreeSet;
 
@@ -58,6 +58,27 @@ async fn a_gateway_that_finds_no_server_says_so_and_ends() {
     redis.restart();
     world.restart().await;
     assert_eq!(world.chat("a").send().await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_has_lost_everything_knows_no_key() {
+    let mut redis = RedisServer::start(&["--appendonly", "yes"]);
+    let world = Setup::new().account("a", 5).account("b", 5).ledger_on(&redis).start().await;
+    assert_eq!(world.chat("a").send().await.status, 200);
+    world.resolved().await;
+    redis.kill();
+    redis.restart_empty();
+    serves_again(&world).await;
+    // One account is in the gateway's memory, the other is not.
+    for account in ["a", "b"] {
+        let refused = world.chat(account).send().await;
+        let (status, code) = (refused.status.as_u16(), refused.code());
+        assert_eq!((status, code.as_str()), (401, "invalid_api_key"), "{account}");
+    }
+    assert_eq!(world.provider.seen().await.len(), 1);
+    let report = world.verify().await;
+    assert_eq!((&report["accounts"], &report["entries"]), (&0.into(), &0.into()));
+    assert!(!world.gateway.log().contains("panicked"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -70,7 +70,11 @@ impl Resolver {
                 (self.new_id(), Operation::Plan { allowance: credits(allowance) })
             }
             Call::Hold { id, amount, ttl, stale, period } => {
-                let version = account.version.saturating_sub(u64::from(stale));
+                let version = match (stale, amount % 5) {
+                    (false, _) => account.version,
+                    (true, 4) => account.version + 1,
+                    (true, _) => account.version.saturating_sub(1),
+                };
                 let period = self.month(period, self.now);
                 let amount = credits(amount);
                 let hold = Operation::Hold { amount, ttl_millis: ttl, version, period };
