@@ -43,7 +43,9 @@ pub(super) async fn check(link: &Link) -> Result<(), OpenError> {
     let info = link.ask(ask).await.map_err(OpenError::Unreachable)?;
     let facts = facts(&info);
     fit(&facts)?;
-    if facts.get("aof_enabled") != Some(&"1") {
+    // A server that is loading its append-only file says that it has none.
+    let loaded = facts.get("loading") != Some(&"1");
+    if loaded && facts.get("aof_enabled") != Some(&"1") {
         tracing::warn!(
             "the ledger's Redis has no append-only file: a restart loses what happened since its last snapshot; set \
              `appendonly yes`"
