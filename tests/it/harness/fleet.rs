@@ -1,5 +1,6 @@
 //! Many gateways on one Redis server.
 
+use creditgate::ledger::journal::{Journal, Waiting};
 use tempfile::TempDir;
 
 use super::books::Books;
@@ -54,8 +55,15 @@ impl Fleet {
         self.gateways[gateway] = self.launches[gateway].supervise().await;
     }
 
-    /// Ends all gateways as a supervisor does. Fails if one of them leaves a call unsettled.
+    /// Ends all gateways as a supervisor does, when nothing waits for the ledger any more.
     pub async fn stop(&mut self) {
+        for gateway in &self.gateways {
+            eventually("what has ended is settled", SOON, async || {
+                let metrics = gateway.metrics().await;
+                (metrics["creditgate_settlements_waiting"] == 0).then_some(())
+            })
+            .await;
+        }
         for gateway in &self.gateways {
             gateway.terminate();
         }
@@ -64,6 +72,12 @@ impl Fleet {
             let log = gateway.log();
             assert!(status.success() && !log.contains("left unsettled"), "{status}\n{log}");
         }
+    }
+
+    /// What a gateway that has ended left in its journal.
+    pub async fn journal(&self, gateway: usize) -> Vec<Waiting> {
+        let file = self.launches[gateway].folder.join("creditgate-journal.db");
+        Journal::open(&file).unwrap().due(None, u32::MAX).await.unwrap()
     }
 
     /// Waits until no credits are held.

@@ -240,21 +240,9 @@ impl World {
         self.gateway.verify().await
     }
 
-    /// Every series of the metrics whose value is a whole number. Fails if a line is none of the format's.
+    /// Every series of the metrics whose value is a whole number.
     pub async fn metrics(&self) -> BTreeMap<String, u64> {
-        let answer = self.admin("GET", "/metrics").send().await;
-        assert_eq!(answer.status, 200);
-        let text = String::from_utf8(answer.body.to_vec()).unwrap();
-        assert!(text.ends_with("# EOF\n"));
-        let mut series = BTreeMap::new();
-        for line in text.lines().filter(|line| !line.starts_with("# ")) {
-            let (name, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("{line}"));
-            value.parse::<f64>().unwrap_or_else(|error| panic!("{error}: {line}"));
-            if let Ok(value) = value.parse() {
-                series.insert(name.to_owned(), value);
-            }
-        }
-        series
+        self.gateway.metrics().await
     }
 
     /// A request to the admin listener.

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use creditgate::credit::Operation;
+use creditgate::ledger::journal::Waiting;
 use serde_json::json;
 
 use super::load::{self, Life, Load};
@@ -16,7 +18,7 @@ const CALLERS: usize = 300;
 const CALLS: usize = 4;
 /// A gateway is killed each time that so many calls have ended.
 const KILL_EVERY: usize = 100;
-/// The server is killed when so many have.
+/// The server is killed when so many have, and a gateway before it comes back.
 const KILL_SERVER_AT: [usize; 2] = [350, 750];
 
 /// Calls that run for so long that a kill will meet them.
@@ -37,7 +39,7 @@ async fn killed_gateways_and_a_killed_server_charge_nothing_twice_and_list_what_
     let mut fleet = Fleet::start(setup, redis, GATEWAYS).await;
     let load = Load::on(&fleet);
     let callers = load.start((CALLERS, CALLS), &[&LONG[..], &STORIES].concat());
-    let killed = kill(&mut fleet, &load).await;
+    let (killed, journaled) = kill(&mut fleet, &load).await;
     let mut calls: Vec<_> = callers.join_all().await.into_iter().flatten().collect();
     fleet.stop().await;
     eventually("no hold outlives its time", SOON, async || {
@@ -56,32 +58,59 @@ async fn killed_gateways_and_a_killed_server_charge_nothing_twice_and_list_what_
     let report = fleet.gateways[0].verify().await;
     assert_eq!((&report["clean"], &report["open_holds"]), (&json!(true), &json!(0)));
     let found = reckon(&fleet, &calls, &killed).await;
-    println!("{found:?}, {} on the list", report["unsettled"].as_array().unwrap().len());
-    assert!(found.charged > 200 && found.exhausted > 20, "there was no load");
+    let listed = report["unsettled"].as_array().unwrap();
+    println!("{found:?}, {} on the list, {} in a journal", listed.len(), journaled.len());
+    survived(&fleet, &journaled).await;
+    assert!(journaled.len() > 1, "nothing was written down before a kill");
+    assert!(found.charged > 100 && found.exhausted > 20, "there was no load");
     assert!(found.unpaid > 0, "no kill met a call that was being served");
     assert!(found.turned_away > 0, "nobody found the server away");
 }
 
-/// Kills one gateway after another, and the server in between, and starts each again at once.
-async fn kill(fleet: &mut Fleet, load: &Load) -> BTreeSet<Life> {
-    let mut killed = BTreeSet::new();
+/// Kills one gateway after another, and the server in between, and starts each again at once. Returns who was killed,
+/// and what stood in the journals of those that were killed while the server was away.
+async fn kill(fleet: &mut Fleet, load: &Load) -> (BTreeSet<Life>, Vec<Waiting>) {
+    let (mut killed, mut journaled) = (BTreeSet::new(), Vec::new());
     let gateways = (1..CALLERS * CALLS / KILL_EVERY).map(|kill| kill * KILL_EVERY);
     let mut moments: Vec<usize> = gateways.chain(KILL_SERVER_AT).collect();
     moments.sort_unstable();
-    for moment in moments {
+    for (gateway, moment) in (0..GATEWAYS).cycle().zip(moments) {
+        load.admit(moment + CALLERS);
         load.ended(moment).await;
-        if KILL_SERVER_AT.contains(&moment) {
-            tokio::task::block_in_place(|| {
-                fleet.redis.kill();
-                fleet.redis.restart();
-            });
-            continue;
+        let with_server = KILL_SERVER_AT.contains(&moment);
+        if with_server {
+            tokio::task::block_in_place(|| fleet.redis.kill());
+            eventually("what has ended is written down", SOON, async || {
+                let metrics = fleet.gateways[gateway].metrics().await;
+                (metrics["creditgate_journal_waiting"] > 0).then_some(())
+            })
+            .await;
         }
-        let gateway = moment / KILL_EVERY % GATEWAYS;
         killed.insert(load.close(gateway));
         fleet.gateways[gateway].kill();
+        if with_server {
+            journaled.extend(fleet.journal(gateway).await);
+            tokio::task::block_in_place(|| fleet.redis.restart());
+        }
         fleet.restart(gateway).await;
         load.open(gateway, fleet.gateways[gateway].address);
     }
-    killed
+    load.admit(usize::MAX);
+    (killed, journaled)
+}
+
+/// What was written down before a kill is in the ledger, as it was written down.
+async fn survived(fleet: &Fleet, journaled: &[Waiting]) {
+    let unsettled = fleet.books.audit().await.unsettled;
+    for Waiting { account, id, operation, .. } in journaled {
+        let charged = fleet.books.charges(account.as_str()).await.get(id).copied();
+        match operation {
+            Operation::Settle { amount } => {
+                assert_eq!(charged, Some(amount.micros()), "{id} of {account}");
+                assert!(unsettled.iter().all(|call| call.request != *id), "{id} of {account}");
+            }
+            Operation::Release => assert_eq!(charged, None, "{id} of {account}"),
+            other => panic!("{other:?} in a journal"),
+        }
+    }
 }

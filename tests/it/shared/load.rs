@@ -4,7 +4,7 @@
 //! answer that would have told its id.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -114,6 +114,9 @@ pub struct Load {
     doors: Mutex<Vec<(Life, Option<SocketAddr>)>>,
     /// Calls so far of each account.
     numbers: [AtomicU32; ACCOUNTS.len()],
+    started: AtomicUsize,
+    /// Calls that may start.
+    admitted: watch::Sender<usize>,
     ended: watch::Sender<usize>,
 }
 
@@ -127,6 +130,8 @@ impl Load {
             client: Client::new(),
             doors: Mutex::new(gateways.map(door).collect()),
             numbers: Default::default(),
+            started: AtomicUsize::new(0),
+            admitted: watch::Sender::new(usize::MAX),
             ended: watch::Sender::new(0),
         })
     }
@@ -157,6 +162,12 @@ impl Load {
         lived
     }
 
+    /// Lets no more than so many calls start, until more are admitted: what is done in the middle of the work is not
+    /// done after it on a machine that is slow.
+    pub fn admit(&self, calls: usize) {
+        self.admitted.send_replace(calls);
+    }
+
     /// Waits until so many calls have ended. Those that are to come again have not.
     pub async fn ended(&self, calls: usize) {
         self.ended.subscribe().wait_for(|ended| *ended >= calls).await.unwrap();
@@ -179,6 +190,8 @@ impl Load {
     async fn call_often(&self, calls: usize, stories: &[Story], mut random: StdRng) -> Vec<Call> {
         let mut lived = Vec::new();
         for _ in 0..calls {
+            let turn = self.started.fetch_add(1, Ordering::Relaxed);
+            self.admitted.subscribe().wait_for(|admitted| turn < *admitted).await.unwrap();
             let account = random.random_range(0..ACCOUNTS.len());
             let story = *stories.choose(&mut random).unwrap();
             loop {

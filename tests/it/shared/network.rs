@@ -12,7 +12,7 @@ const CALLERS: usize = 120;
 /// Of each caller.
 const CALLS: usize = 4;
 /// A gateway waits for two seconds before it believes that a reply is lost.
-const BAD: Weather = Weather { lost: 15, cut: 150, late: 200 };
+const BAD: Weather = Weather { lost: 20, cut: 150, late: 200 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bad_network_to_the_server_changes_no_sum() {
@@ -40,5 +40,5 @@ async fn a_bad_network_to_the_server_changes_no_sum() {
     println!("{found:?}, {spoiled} replies spoiled");
     assert_eq!((found.unpaid, found.owed), (0, 0));
     assert!(found.charged > 100 && found.exhausted > 0, "there was no load");
-    assert!(spoiled > 20, "the network was too good: {spoiled}");
+    assert!(spoiled >= 10, "the network was too good: {spoiled}");
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::load::{self, Load};
 use super::reckoning::reckon;
 use crate::exact::STORIES;
-use crate::harness::{Fleet, RedisServer, SOON, Setup, World, eventually};
+use crate::harness::{Fleet, Launch, RedisServer, SOON, Setup, World, eventually};
 
 const CALLERS: usize = 120;
 /// Of each caller.
@@ -29,9 +29,11 @@ async fn scripts_flushed_connections_killed_and_clients_paused_change_no_sum() {
     let load = Load::on(&fleet);
     let callers = load.start((CALLERS, CALLS), &STORIES);
     for (number, words) in (1..).zip(DONE) {
+        load.admit(number * EVERY + CALLERS);
         load.ended(number * EVERY).await;
         fleet.redis.command(words).await;
     }
+    load.admit(usize::MAX);
     let calls: Vec<_> = callers.join_all().await.into_iter().flatten().collect();
     fleet.stop().await;
     let found = reckon(&fleet, &calls, &BTreeSet::new()).await;
@@ -100,7 +102,10 @@ async fn a_server_that_is_loading_is_waited_for() {
     assert_eq!(refused.code(), "credit_store_unavailable");
     assert!(refused.header("retry-after").is_some());
     // A gateway that is started now waits as well.
-    let second = world.launch.start().await;
+    let folder = world.launch.folder.join("second");
+    std::fs::create_dir(&folder).unwrap();
+    let second = Launch { folder, ..world.launch.clone() }.start().await;
+    assert!(!second.log().contains("no append-only file"), "it can't tell while it is loading");
     assert_eq!(second.chat("a").send().await.status, 503);
     assert!(loading().await, "the server is too fast for this test");
     serves_again(&world).await;
