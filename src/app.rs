@@ -24,12 +24,15 @@ use crate::credit::Timestamp;
 use crate::directory::Directory;
 use crate::gateway::{self, Gateway, Upstream};
 use crate::ledger::journal::Journal;
-use crate::ledger::{Clock, Ledger, Settler, redis, sqlite};
+use crate::ledger::{Clock, Ledger, LedgerError, Settler, redis, sqlite};
 use crate::metrics::Metrics;
 use crate::{server, sim, telemetry};
 
 /// How long the last settlements may take after the last answer.
 const SETTLE_LIMIT: Duration = Duration::from_secs(10);
+
+/// How often a ledger is asked at the start that is not ready yet.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// `creditgate serve`: runs until it is told to stop.
 pub fn serve(config: Option<&Path>) -> anyhow::Result<()> {
@@ -184,10 +187,23 @@ async fn open_ledger(url: &LedgerUrl, clock: &Clock) -> anyhow::Result<Ledger> {
         }
         LedgerUrl::Redis(url) => {
             let store = open_redis(url, clock).await?;
-            store.refuse_unfinished().await.with_context(|| format!("the ledger is {url}"))?;
+            refuse_unfinished(&store).await.with_context(|| format!("the ledger is {url}"))?;
             Ledger::Redis(Arc::new(store))
         }
     })
+}
+
+/// Waits for a server that is reading its file: before that nobody knows whether all of the ledger is there.
+async fn refuse_unfinished(store: &redis::Store) -> Result<(), redis::Unfinished> {
+    loop {
+        match store.refuse_unfinished().await {
+            Err(redis::Unfinished::Ledger(LedgerError::Unavailable(why))) => {
+                tracing::info!(why, "waiting for the ledger");
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+            answered => return answered,
+        }
+    }
 }
 
 /// A place for settlements to wait, where the ledger may be away while this gateway serves.
