@@ -23,6 +23,7 @@ use crate::config::{Config, Environment, LedgerUrl, RedisUrl, Secret};
 use crate::credit::Timestamp;
 use crate::directory::Directory;
 use crate::gateway::{self, Gateway, Upstream};
+use crate::ledger::archive::{self, Archive, Archiver};
 use crate::ledger::journal::Journal;
 use crate::ledger::{Clock, Ledger, LedgerError, Settler, redis, sqlite};
 use crate::metrics::Metrics;
@@ -81,9 +82,10 @@ pub struct App {
     ready: Arc<AtomicBool>,
     serving: Serving,
     administering: Serving,
+    archiving: Option<Serving>,
 }
 
-/// A listener's task.
+/// A task that ends when it is told to.
 struct Serving {
     task: JoinHandle<()>,
     stop: CancellationToken,
@@ -101,7 +103,7 @@ impl App {
         let config = Arc::new(config);
         let metrics = Arc::new(Metrics::new());
         let clock: Clock = Arc::new(now);
-        let ledger = open_ledger(&config.ledger, &clock).await?;
+        let (ledger, archiving) = open_ledger(&config, &clock, &metrics).await?;
         let trust_for = config.outage.trust_for;
         let directory = Directory::new(ledger.clone(), trust_for, Arc::clone(&metrics)).into();
         let journal = open_journal(&config)?;
@@ -146,7 +148,7 @@ impl App {
             server::serve(admin_listener, limits, control_plane, || (), stop)
         });
         let (gateway, admin) = (gateway_at, admin_at);
-        Ok(Self { gateway, admin, ledger, settler, ready, serving, administering })
+        Ok(Self { gateway, admin, ledger, settler, ready, serving, administering, archiving })
     }
 
     /// Stops accepting, lets requests in flight end, settles them, and closes the ledger. `/ready` says no from the
@@ -159,6 +161,9 @@ impl App {
             tracing::error!(left, "calls were left unsettled; their holds expire by themselves");
         }
         self.administering.stop().await;
+        if let Some(archiving) = self.archiving {
+            archiving.stop().await;
+        }
         self.ledger.close().await;
     }
 }
@@ -175,22 +180,41 @@ impl Serving {
     async fn stop(self) {
         self.stop.cancel();
         if let Err(error) = self.task.await {
-            tracing::error!(%error, "a listener failed");
+            tracing::error!(%error, "a listener or the archiver failed");
         }
     }
 }
 
-async fn open_ledger(url: &LedgerUrl, clock: &Clock) -> anyhow::Result<Ledger> {
-    Ok(match url {
+async fn open_ledger(
+    config: &Config,
+    clock: &Clock,
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<(Ledger, Option<Serving>)> {
+    match &config.ledger {
         LedgerUrl::Sqlite(path) => {
-            Ledger::Sqlite(Arc::new(sqlite::Store::open(path, Arc::clone(clock))?))
+            let store = sqlite::Store::open(path, Arc::clone(clock))?;
+            Ok((Ledger::Sqlite(Arc::new(store)), None))
         }
         LedgerUrl::Redis(url) => {
             let store = open_redis(url, clock).await?;
             refuse_unfinished(&store).await.with_context(|| format!("the ledger is {url}"))?;
-            Ledger::Redis(Arc::new(store))
+            let Some(folder) = &config.archive.folder else {
+                return Ok((Ledger::Redis(Arc::new(store)), None));
+            };
+            let archive = Arc::new(Archive::open(folder)?);
+            let store = Arc::new(store.with_archive(Arc::clone(&archive)));
+            let settings = archive::Settings {
+                keep: config.archive.keep,
+                rotate: config.archive.rotate as u64,
+            };
+            let (clock, metrics) = (Arc::clone(clock), Arc::clone(metrics));
+            let ledger = Ledger::Redis(Arc::clone(&store));
+            let archiving = Serving::start(|stop| {
+                Archiver::new(store, archive, settings, clock, metrics, stop).run()
+            });
+            Ok((ledger, Some(archiving)))
         }
-    })
+    }
 }
 
 /// Waits for a server that is reading its file: before that nobody knows whether all of the ledger is there.

@@ -71,6 +71,8 @@ pub struct Config {
     pub headers: Headers,
     /// What callers may take from this machine.
     pub limits: Limits,
+    /// Where entries go that Redis need not keep.
+    pub archive: Archive,
 }
 
 /// The name of a provider or a plan: a-z, 0-9, `_` and `-`, 1 to 32 characters.
@@ -231,6 +233,20 @@ pub struct Limits {
     /// What calls in flight get to end after the signal to stop.
     #[serde(deserialize_with = "scalar")]
     pub drain: Duration,
+}
+
+/// `[archive]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Archive {
+    /// The directory of the archive's files; without one, nothing is archived.
+    pub folder: Option<PathBuf>,
+    /// How long entries stay in Redis; from 1 ms to ten years.
+    #[serde(deserialize_with = "scalar::age")]
+    pub keep: Duration,
+    /// Bytes of a file after which the next is begun; at least 64 KiB.
+    #[serde(deserialize_with = "size")]
+    pub rotate: usize,
 }
 
 impl Config {

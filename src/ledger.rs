@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+pub mod archive;
 pub mod audit;
 mod fingerprint;
 pub mod journal;
@@ -36,6 +37,19 @@ pub enum LedgerError {
     /// The account's books break a rule. It is frozen; others go on.
     #[error("account `{account}` is frozen: {reason}")]
     Frozen { account: AccountId, reason: String },
+}
+
+/// Why the history can't be told.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum HistoryError {
+    /// The ledger gave no answer.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// What was asked for has gone to the archive, and this gateway doesn't have that.
+    #[error(
+        "{0} are in the archive: ask the gateway whose configuration has its folder in [archive]"
+    )]
+    Archived(String),
 }
 
 /// A change to the directory, carried out in one step with the version that it brings.
@@ -149,17 +163,17 @@ impl Ledger {
         account: &AccountId,
         after: u64,
         limit: u32,
-    ) -> Result<Vec<Entry>, LedgerError> {
+    ) -> Result<Vec<Entry>, HistoryError> {
         match self {
-            Self::Sqlite(store) => store.entries(account, after, limit).await,
+            Self::Sqlite(store) => Ok(store.entries(account, after, limit).await?),
             Self::Redis(store) => store.entries(account, after, limit).await,
         }
     }
 
     /// Every entry about the call `id`, with its account, oldest first.
-    pub async fn explain(&self, id: Id) -> Result<Vec<(AccountId, Entry)>, LedgerError> {
+    pub async fn explain(&self, id: Id) -> Result<Vec<(AccountId, Entry)>, HistoryError> {
         match self {
-            Self::Sqlite(store) => store.explain(id).await,
+            Self::Sqlite(store) => Ok(store.explain(id).await?),
             Self::Redis(store) => store.explain(id).await,
         }
     }
@@ -177,9 +191,9 @@ impl Ledger {
     }
 
     /// Checks every account's books against its entries.
-    pub async fn audit(&self) -> Result<audit::Report, LedgerError> {
+    pub async fn audit(&self) -> Result<audit::Report, HistoryError> {
         match self {
-            Self::Sqlite(store) => store.audit().await,
+            Self::Sqlite(store) => Ok(store.audit().await?),
             Self::Redis(store) => store.audit().await,
         }
     }

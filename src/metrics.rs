@@ -100,6 +100,10 @@ vocabulary! {
     unheld_credits: Gauge = "unheld_microcredits", Gauge::default();
     /// Calls whose credits could not be held because the ledger was away, by what became of them.
     unheld_calls: Family<UnheldLabels, Counter> = "unheld_calls", Family::default();
+    /// Entries of the ledger that this gateway has archived.
+    archived: Counter = "archived_entries", Counter::default();
+    /// Seconds since the oldest entry was written that is not archived yet; on the gateway that archives.
+    oldest_not_archived: Gauge = "archive_behind_seconds", Gauge::default();
     /// Requests to routes that the gateway doesn't know, by method and route.
     unknown_routes: Family<UnknownLabels, Counter> = "unknown_routes", Family::default();
     /// Accounts and keys looked up in the directory's cache, by result.
@@ -189,6 +193,16 @@ impl Metrics {
     /// A call's credits could not be held because the ledger was away.
     pub fn unheld_call(&self, result: Unheld) {
         self.unheld_calls.get_or_create(&UnheldLabels { result }).inc();
+    }
+
+    /// So many entries were archived.
+    pub fn archived(&self, entries: usize) {
+        self.archived.inc_by(entries as u64);
+    }
+
+    /// The oldest entry that is not archived yet is so many seconds old; 0 without one.
+    pub fn oldest_not_archived(&self, seconds: u64) {
+        self.oldest_not_archived.set(i64::try_from(seconds).unwrap_or(i64::MAX));
     }
 
     /// A request came for a route that the gateway doesn't know. Of `path`, the normalised path, only the shape of the

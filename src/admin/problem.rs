@@ -6,7 +6,7 @@ use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use serde::Serialize;
 
 use crate::credit::Refusal;
-use crate::ledger::LedgerError;
+use crate::ledger::{HistoryError, LedgerError};
 
 /// What went wrong, for programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +24,7 @@ pub(super) enum Kind {
     SourceUsed,
     Refused,
     Frozen,
+    Archived,
     LedgerAway,
     OutcomeUnknown,
     Internal,
@@ -102,6 +103,15 @@ impl From<LedgerError> for Problem {
     }
 }
 
+impl From<HistoryError> for Problem {
+    fn from(error: HistoryError) -> Self {
+        match error {
+            HistoryError::Ledger(error) => error.into(),
+            HistoryError::Archived(_) => Self::new(Kind::Archived, error.to_string()),
+        }
+    }
+}
+
 impl Kind {
     const fn words(self) -> (StatusCode, &'static str, &'static str) {
         use StatusCode as S;
@@ -129,6 +139,9 @@ impl Kind {
             }
             Self::Refused => (S::CONFLICT, "refused", "The ledger refused"),
             Self::Frozen => (S::CONFLICT, "frozen", "The account is frozen"),
+            Self::Archived => {
+                (S::CONFLICT, "archived", "Another gateway has the archive with these entries")
+            }
             Self::LedgerAway => {
                 (S::SERVICE_UNAVAILABLE, "ledger_unavailable", "The ledger is not available")
             }

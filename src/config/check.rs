@@ -12,12 +12,16 @@ use crate::provider::Operation;
 /// A third of it is the pause between two renewals of a hold, which must leave the ledger time to answer.
 const SHORTEST_HOLD: Duration = Duration::from_secs(3);
 
+/// An empty file of the archive takes some pages.
+const SMALLEST_FILE: usize = 64 * 1024;
+
 /// Refuses a configuration that contradicts itself; `text` is the file, in which the place is looked for.
 pub(super) fn file(config: &Config, text: &str) -> Result<(), Fault> {
     let found = providers(config)
         .or_else(|| plans(config))
         .or_else(|| prices(config))
-        .or_else(|| limits(config));
+        .or_else(|| limits(config))
+        .or_else(|| archive(config));
     match found {
         None => Ok(()),
         Some(Contradiction { steps, message, hint }) => {
@@ -27,7 +31,10 @@ pub(super) fn file(config: &Config, text: &str) -> Result<(), Fault> {
 }
 
 /// Refuses what only the environment and the file together can get wrong.
-pub(super) fn listeners(config: &Config) -> Result<(), ConfigError> {
+pub(super) fn all(config: &Config) -> Result<(), ConfigError> {
+    if let (Some(_), LedgerUrl::Sqlite(_)) = (&config.archive.folder, &config.ledger) {
+        return Err(ConfigError::NothingToArchive(config.ledger.to_string()));
+    }
     // Port 0 asks the system for a free port, each time another.
     if config.listen == config.admin_listen && config.listen.port() != 0 {
         return Err(ConfigError::SameListener(config.listen));
@@ -42,6 +49,23 @@ pub(super) fn outage(config: &Config) -> Result<(), ConfigError> {
         (LedgerUrl::Sqlite(_) | LedgerUrl::Redis(_), OnOutage::Refuse)
         | (LedgerUrl::Redis(_), OnOutage::Allow) => Ok(()),
     }
+}
+
+fn archive(config: &Config) -> Option<Contradiction<'_>> {
+    let contradiction = |key, message: &str, hint: &str| Contradiction {
+        steps: vec![Step::Key("archive"), Step::Key(key)],
+        message: message.to_owned(),
+        hint: Some(hint.to_owned()),
+    };
+    let archive = &config.archive;
+    if archive.folder.as_ref().is_some_and(|folder| folder.as_os_str().is_empty()) {
+        let hint = "name a directory, or leave the key out to archive nothing";
+        return Some(contradiction("folder", "the archive's folder has no name", hint));
+    }
+    (archive.rotate < SMALLEST_FILE).then(|| {
+        let hint = "a file that small would hold next to nothing";
+        contradiction("rotate", "a file of the archive has at least 64 KiB", hint)
+    })
 }
 
 struct Contradiction<'c> {

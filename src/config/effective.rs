@@ -6,8 +6,8 @@ use std::fmt::{self, Display, Write};
 use std::time::Duration;
 
 use super::{
-    Config, Headers, Limits, Log, Name, Outage, Pace, Plan, Provider, Refusal, SecretSource,
-    SessionGrants, Timeouts,
+    Archive, Config, Headers, Limits, Log, Name, Outage, Pace, Plan, Provider, Refusal,
+    SecretSource, SessionGrants, Timeouts,
 };
 use crate::credit::{Price, PriceList, Rule};
 
@@ -32,6 +32,7 @@ fn write(config: &Config, out: &mut String) -> fmt::Result {
         outage: away,
         headers: shown,
         limits: most,
+        archive: kept,
     } = config;
     writeln!(out, "listen = \"{listen}\"")?;
     writeln!(out, "admin_listen = \"{admin_listen}\"")?;
@@ -45,7 +46,8 @@ fn write(config: &Config, out: &mut String) -> fmt::Result {
     refusal(answers, out)?;
     outage(away, out)?;
     headers(*shown, out)?;
-    limits(most, out)
+    limits(most, out)?;
+    archive(kept, out)
 }
 
 fn provider(name: &Name, provider: &Provider, out: &mut String) -> fmt::Result {
@@ -147,6 +149,16 @@ fn limits(limits: &Limits, out: &mut String) -> fmt::Result {
     writeln!(out, "buffered_bodies = {buffered_bodies}")?;
     writeln!(out, "hold_ttl = {}", duration(*hold_ttl))?;
     writeln!(out, "drain = {}", duration(*drain))
+}
+
+fn archive(archive: &Archive, out: &mut String) -> fmt::Result {
+    let Archive { folder, keep, rotate } = archive;
+    writeln!(out, "\n[archive]")?;
+    if let Some(folder) = folder {
+        writeln!(out, "folder = {}", quoted(folder.display()))?;
+    }
+    writeln!(out, "keep = {}", duration(*keep))?;
+    writeln!(out, "rotate = {rotate}")
 }
 
 fn source(source: &SecretSource) -> String {

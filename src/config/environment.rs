@@ -18,7 +18,7 @@ pub(super) fn apply(config: &mut Config, env: Environment<'_>) -> Result<(), Con
             provider.key = Some(source);
         }
     }
-    check::listeners(config)?;
+    check::all(config)?;
     check::outage(config)
 }
 

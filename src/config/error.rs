@@ -39,6 +39,12 @@ pub enum ConfigError {
          write `on_outage = \"refuse\"`, or set `ledger` or CREDITGATE_LEDGER to the address of a Redis server"
     )]
     NothingToAllow,
+    /// The archive is for Redis.
+    #[error(
+        "[archive] has a `folder`, but the ledger is {0}, which keeps every entry itself: only a Redis ledger is \
+         archived; leave `folder` out, or set `ledger` or CREDITGATE_LEDGER to the address of a Redis server"
+    )]
+    NothingToArchive(String),
 }
 
 /// A mistake in a file, with the line that it is in.

@@ -10,8 +10,8 @@ use serde::Deserialize;
 
 use super::scalar::{optional, scalar};
 use super::{
-    BaseUrl, Config, Headers, LedgerUrl, Limits, Log, Name, Outage, Pace, Plan, Provider, Refusal,
-    SecretSource, Timeouts, WhenExhausted, secret,
+    Archive, BaseUrl, Config, Headers, LedgerUrl, Limits, Log, Name, Outage, Pace, Plan, Provider,
+    Refusal, SecretSource, Timeouts, WhenExhausted, secret,
 };
 use crate::credit::{Credits, ModelGlob, Price, PriceList, Rule};
 use crate::provider::Dialect;
@@ -39,6 +39,7 @@ pub(super) struct File {
     outage: Outage,
     headers: Headers,
     limits: Limits,
+    archive: Archive,
 }
 
 #[derive(Deserialize)]
@@ -121,6 +122,7 @@ impl File {
             outage: self.outage,
             headers: self.headers,
             limits: self.limits,
+            archive: self.archive,
         }
     }
 }

@@ -15,6 +15,8 @@ use crate::credit::Credits;
 
 /// The longest duration that a file may ask for: a day. Beyond it is a slip of the pen, such as `s` for `ms`.
 const LONGEST: Duration = Duration::from_hours(24);
+/// The longest that a file may ask to keep something.
+const OLDEST: Duration = Duration::from_hours(10 * 365 * 24);
 const NAME: &str = "a name of a-z, 0-9, `_` and `-`, at most 32 characters";
 
 /// A value that is written as a text, a whole number, or either.
@@ -54,7 +56,14 @@ pub(super) fn size<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Error
     scalar(from).map(|Size(bytes)| bytes)
 }
 
+/// How long something is kept, from 1 ms to ten years.
+pub(super) fn age<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    scalar(from).map(|Age(age)| age)
+}
+
 struct Size(usize);
+
+struct Age(Duration);
 
 struct ScalarVisitor<T>(PhantomData<T>);
 
@@ -90,16 +99,16 @@ impl Scalar for Duration {
         "a duration from 1 ms to 24 h as a text, such as \"250ms\", \"30s\", \"5m\" or \"1h\"";
 
     fn from_text(text: &str) -> Option<Self> {
-        let (digits, unit) = number_and_unit(text)?;
-        let millis = match unit {
-            "ms" => 1,
-            "s" => 1_000,
-            "m" => 60_000,
-            "h" => 3_600_000,
-            _ => return None,
-        };
-        let duration = Self::from_millis(digits.checked_mul(millis)?);
-        (!duration.is_zero() && duration <= LONGEST).then_some(duration)
+        duration(text, LONGEST)
+    }
+}
+
+impl Scalar for Age {
+    const EXPECTED: &'static str =
+        "a duration from 1 ms to ten years (87600 h) as a text, such as \"12h\" or \"720h\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        duration(text, OLDEST).map(Self)
     }
 }
 
@@ -224,4 +233,18 @@ fn number_and_unit(text: &str) -> Option<(u64, &str)> {
     let unit = text.find(|character: char| !character.is_ascii_digit())?;
     let (digits, unit) = text.split_at(unit);
     Some((digits.parse().ok()?, unit))
+}
+
+/// More than nothing, and at most `longest`.
+fn duration(text: &str, longest: Duration) -> Option<Duration> {
+    let (digits, unit) = number_and_unit(text)?;
+    let millis = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return None,
+    };
+    let duration = Duration::from_millis(digits.checked_mul(millis)?);
+    (!duration.is_zero() && duration <= longest).then_some(duration)
 }

@@ -101,6 +101,7 @@ fn the_default_documents_every_key() {
         ("[outage]", &["outage"]),
         ("[headers]", &["headers"]),
         ("[limits]", &["limits"]),
+        ("[archive]", &["archive"]),
     ] {
         for key in known_keys(section) {
             assert!(has(path, &key), "`{key}` of {section} is not in config/gateway.toml");
@@ -110,7 +111,10 @@ fn the_default_documents_every_key() {
 
 #[test]
 fn settings_that_are_off_load_when_switched_on() {
-    let config = load(&uncommented()).unwrap();
+    // The archive is for a ledger in Redis.
+    let redis = |name: &str| (name == "CREDITGATE_LEDGER").then(|| "redis://localhost".to_owned());
+    let config = Config::parse(&uncommented(), Path::new("gateway.toml"), &redis).unwrap();
+    assert!(config.archive.folder.is_some());
     assert_eq!(config.prices.rules.len(), 1);
     // What a plan or a provider may say for itself is shown with the value that holds if it doesn't.
     let default = Config::load(None, &no_env).unwrap();
@@ -226,6 +230,14 @@ fn only_a_ledger_that_can_be_away_lets_calls_through() {
     assert!(load("redis://localhost").is_ok());
     let error = load("sqlite://creditgate.db").unwrap_err();
     assert!(matches!(error, ConfigError::NothingToAllow), "{error}");
+}
+
+#[test]
+fn only_a_redis_ledger_is_archived() {
+    let error = load("[archive]\nfolder = \"a\"").unwrap_err();
+    assert!(matches!(error, ConfigError::NothingToArchive(_)), "{error}");
+    assert!(load("ledger = \"redis://h\"\n[archive]\nfolder = \"a\"").is_ok());
+    assert_eq!(load("").unwrap().archive.keep, Duration::from_hours(720));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 
 use super::redis::{Arrival, Belongings, Expiries, Migration, Shard, Store, Sum, Sums};
 use super::sqlite::{Export, ExportError, Moved};
-use super::{Clock, LedgerError};
+use super::{Clock, HistoryError, LedgerError};
 use crate::credit::{AccountId, Timestamp};
 use crate::statement::rfc3339;
 
@@ -300,7 +300,11 @@ impl<'a> Copy<'a> {
     /// Refuses a target that is not the same as the file.
     async fn check(&self, sums: Sums, summary: &Summary) -> Result<(), MigrationError> {
         let differs = |what: String| Err(MigrationError::Differs(what));
-        let report = self.to.audit().await?;
+        let report = match self.to.audit().await {
+            Ok(report) => report,
+            Err(HistoryError::Ledger(error)) => return Err(error.into()),
+            Err(HistoryError::Archived(what)) => return differs(what),
+        };
         if let Some(broken) = report.broken.first() {
             return differs(format!("account `{}` ({})", broken.account, broken.what));
         }

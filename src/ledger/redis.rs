@@ -15,20 +15,24 @@ use std::time::Duration;
 use ::redis::aio::ConnectionManager;
 use ::redis::{Cmd, FromRedisValue, RedisError};
 
+mod archive;
 mod directory;
 mod import;
 mod keys;
 mod link;
+mod log;
 mod queries;
 mod scripts;
 mod server;
 mod text;
 
+use super::archive::Archive;
 use super::fingerprint::fingerprint;
 use super::{Clock, LedgerError};
 use crate::credit::{
     Account, AccountId, Id, Operation, Period, Reply, Source, SourceId, Timestamp, read,
 };
+pub(super) use archive::{Holder, Lease, Said, TRIMMED};
 pub(super) use import::{Arrival, Expiries};
 pub use import::{Belongings, Migration, Shard, Sum, Sums, Unfinished};
 use link::Link;
@@ -91,6 +95,7 @@ pub struct Store {
     clock: Clock,
     time: Time,
     available: Arc<AtomicBool>,
+    archive: Option<Arc<Archive>>,
 }
 
 impl Store {
@@ -107,7 +112,13 @@ impl Store {
             clock,
             time: settings.time,
             available,
+            archive: None,
         })
+    }
+
+    /// Reads what is archived as well, where `archive` has it.
+    pub fn with_archive(self, archive: Arc<Archive>) -> Self {
+        Self { archive: Some(archive), ..self }
     }
 
     pub(super) async fn apply(

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::{mpsc, oneshot};
 
+mod archive;
 mod books;
 mod directory;
 mod export;
@@ -25,6 +26,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use archive::{ArchiveFile, FileError, Label};
 pub use export::{Export, ExportError, Moved, Remembered};
 
 use super::audit::Report;

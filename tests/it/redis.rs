@@ -1,6 +1,7 @@
 //! The Redis engine beside the core: the same random histories must give the same replies, the same books and the same
 //! entries.
 
+mod archive;
 mod directory;
 mod migrate;
 mod mutants;

@@ -9,7 +9,7 @@ use ::redis::{Pipeline, cmd, pipe};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::queries::Log;
+use super::log::Log;
 use super::{Store, directory, hexadecimal, keys, text, unreadable};
 use crate::credit::{Account, AccountId, Entry, Fact, Id, Source, SourceId, Timestamp};
 use crate::directory::{Key, KeyHash, Record};
@@ -192,8 +192,8 @@ impl Store {
         let mut sums = Sums::new();
         let mut log = Log::new(shard);
         while let Some(portion) = log.next(self).await? {
-            for (account, entry) in portion {
-                sums.entry(account).or_default().add(&entry);
+            for logged in portion {
+                sums.entry(logged.account).or_default().add(&logged.entry);
             }
         }
         Ok(sums)

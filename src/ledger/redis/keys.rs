@@ -14,6 +14,9 @@ pub(super) const SERVICE_KEYS: &str = "{service}:k";
 /// What is remembered of the ledger that was moved here.
 pub(super) const MIGRATION: &str = "{migration}";
 
+/// The id of the ledger's archive, who writes it for the time being, and how often that has changed.
+pub(super) const ARCHIVE: [&str; 3] = ["{archive}:id", "{archive}:lease", "{archive}:fence"];
+
 /// One of 256 shards, each with a log of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Shard(u8);
@@ -27,6 +30,16 @@ impl Shard {
     /// All of them.
     pub fn all() -> impl Iterator<Item = Self> {
         (0..=u8::MAX).map(Self)
+    }
+
+    /// Its number.
+    pub fn number(self) -> u8 {
+        self.0
+    }
+
+    /// How far the log is archived, and what may be gone from it.
+    pub(super) fn archived(self) -> String {
+        format!("{{s{:03}}}:archived", self.0)
     }
 
     /// The stream of every entry of the shard's accounts.

@@ -289,6 +289,20 @@ fn write_holds(
 }
 
 fn write_entry(db: &Transaction<'_>, account: &AccountId, entry: &Entry) -> rusqlite::Result<()> {
+    insert_entry(db, account, entry)?;
+    if let Fact::LotExpired { lot, amount } = &entry.fact {
+        let sql = "UPDATE source SET expired = expired + ?3 WHERE account = ?1 AND lot = ?2";
+        db.prepare_cached(sql)?.execute(params![account.as_str(), lot, amount.micros()])?;
+    }
+    Ok(())
+}
+
+/// Adds one line to a ledger, or to an archive.
+pub(super) fn insert_entry(
+    db: &Transaction<'_>,
+    account: &AccountId,
+    entry: &Entry,
+) -> rusqlite::Result<()> {
     let sql = "INSERT INTO entry VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
     db.prepare_cached(sql)?.execute(params![
         account.as_str(),
@@ -301,10 +315,6 @@ fn write_entry(db: &Transaction<'_>, account: &AccountId, entry: &Entry) -> rusq
         entry.balance,
         to_json(&entry.fact)?,
     ])?;
-    if let Fact::LotExpired { lot, amount } = &entry.fact {
-        let sql = "UPDATE source SET expired = expired + ?3 WHERE account = ?1 AND lot = ?2";
-        db.prepare_cached(sql)?.execute(params![account.as_str(), lot, amount.micros()])?;
-    }
     Ok(())
 }
 

@@ -181,7 +181,17 @@ impl Process {
 
     /// Asks it to end, as a supervisor does.
     pub fn terminate(&self) {
-        let sent = Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status();
+        self.signal("TERM");
+    }
+
+    /// Holds it up as it stands, or lets it go on.
+    pub fn hold_up(&self, stands_still: bool) {
+        self.signal(if stands_still { "STOP" } else { "CONT" });
+    }
+
+    fn signal(&self, name: &str) {
+        let process = self.child.id().to_string();
+        let sent = Command::new("kill").arg(format!("-{name}")).arg(process).status();
         assert!(sent.unwrap().success());
     }
 
