@@ -19,7 +19,7 @@ pub use demo::demo;
 pub use migrate::{Migrate, migrate};
 
 use crate::admin::{self, Admin};
-use crate::config::{Config, Environment, LedgerUrl, RedisUrl, Secret};
+use crate::config::{Config, Environment, LedgerUrl, Redis, RedisClock, RedisUrl, Secret};
 use crate::credit::Timestamp;
 use crate::directory::Directory;
 use crate::gateway::{self, Gateway, Upstream};
@@ -103,7 +103,7 @@ impl App {
         let config = Arc::new(config);
         let metrics = Arc::new(Metrics::new());
         let clock: Clock = Arc::new(now);
-        let (ledger, archiving) = open_ledger(&config, &clock, &metrics).await?;
+        let (ledger, archiving) = open_ledger(&config, env, &clock, &metrics).await?;
         let trust_for = config.outage.trust_for;
         let directory = Directory::new(ledger.clone(), trust_for, Arc::clone(&metrics)).into();
         let journal = open_journal(&config)?;
@@ -187,6 +187,7 @@ impl Serving {
 
 async fn open_ledger(
     config: &Config,
+    env: Environment<'_>,
     clock: &Clock,
     metrics: &Arc<Metrics>,
 ) -> anyhow::Result<(Ledger, Option<Serving>)> {
@@ -196,7 +197,7 @@ async fn open_ledger(
             Ok((Ledger::Sqlite(Arc::new(store)), None))
         }
         LedgerUrl::Redis(url) => {
-            let store = open_redis(url, clock).await?;
+            let store = open_redis(url, &config.redis, env, clock).await?;
             refuse_unfinished(&store).await.with_context(|| format!("the ledger is {url}"))?;
             let Some(folder) = &config.archive.folder else {
                 return Ok((Ledger::Redis(Arc::new(store)), None));
@@ -230,6 +231,27 @@ async fn refuse_unfinished(store: &redis::Store) -> Result<(), redis::Unfinished
     }
 }
 
+fn redis_settings(redis: &Redis, env: Environment<'_>) -> anyhow::Result<redis::Settings> {
+    let tls_ca = redis.tls_ca.as_ref().map(|path| {
+        std::fs::read(path).with_context(|| format!("`tls_ca` {} can't be read", path.display()))
+    });
+    let password = redis.sentinel_password.as_ref().map(|source| source.resolve(env));
+    Ok(redis::Settings {
+        response_timeout: redis.response_timeout,
+        connection_timeout: redis.connect_timeout,
+        time: match redis.clock {
+            RedisClock::Server => redis::Time::Server,
+            RedisClock::Gateway => redis::Time::Gateway,
+        },
+        replicas: redis.replicas,
+        replicas_timeout: redis.replicas_timeout,
+        tls_ca: tls_ca.transpose()?,
+        sentinel_user: redis.sentinel_user.clone(),
+        sentinel_password: password.transpose().context("the Sentinels' password is missing")?,
+        ..redis::Settings::default()
+    })
+}
+
 /// A place for settlements to wait, where the ledger may be away while this gateway serves.
 fn open_journal(config: &Config) -> anyhow::Result<Option<Journal>> {
     let path = &config.outage.journal;
@@ -241,9 +263,14 @@ fn open_journal(config: &Config) -> anyhow::Result<Option<Journal>> {
     })
 }
 
-async fn open_redis(url: &RedisUrl, clock: &Clock) -> anyhow::Result<redis::Store> {
-    let (clock, settings) = (Arc::clone(clock), redis::Settings::default());
-    let store = redis::Store::open(url.expose(), clock, settings).await;
+async fn open_redis(
+    url: &RedisUrl,
+    redis: &Redis,
+    env: Environment<'_>,
+    clock: &Clock,
+) -> anyhow::Result<redis::Store> {
+    let settings = redis_settings(redis, env)?;
+    let store = redis::Store::open(url, Arc::clone(clock), settings).await;
     store.with_context(|| format!("the ledger is {url}"))
 }
 

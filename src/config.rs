@@ -22,6 +22,7 @@ mod environment;
 mod error;
 mod grammar;
 mod layer;
+mod redis;
 mod scalar;
 mod secret;
 mod url;
@@ -31,8 +32,9 @@ mod tests;
 
 pub use choice::{Administration, OnOutage, SessionGrants, UnknownRoutes, WhenExhausted};
 pub use error::ConfigError;
+pub use redis::{Place, Redis, RedisClock, RedisUrl, Replicas, Topology};
 pub use secret::{Secret, SecretError, SecretSource};
-pub use url::{BaseUrl, LedgerUrl, RedisUrl};
+pub use url::{BaseUrl, LedgerUrl};
 
 use scalar::{count, scalar, size};
 
@@ -53,6 +55,8 @@ pub struct Config {
     pub admin_token: SecretSource,
     /// Where credits are kept.
     pub ledger: LedgerUrl,
+    /// How a ledger in Redis is used.
+    pub redis: Redis,
     /// The provider of calls whose path names none. Always a key of `providers`.
     pub default_provider: Name,
     /// What is logged, and how.

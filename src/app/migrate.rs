@@ -27,10 +27,8 @@ pub fn migrate(asked: Migrate<'_>, tell: &dyn Fn(&str)) -> anyhow::Result<(Summa
     let LedgerUrl::Sqlite(file) = &from else {
         bail!("`--from` is {from}: only a ledger in a file, `sqlite://PATH`, can be moved");
     };
-    let to = match to {
-        Some(to) => to,
-        None => Config::load(config, &environment)?.ledger,
-    };
+    let config = Config::load(config, &environment)?;
+    let to = to.unwrap_or(config.ledger);
     let LedgerUrl::Redis(url) = &to else {
         bail!(
             "the target is {to}: a ledger can only be moved to Redis; say `--to redis://…`, or set CREDITGATE_LEDGER \
@@ -43,7 +41,7 @@ pub fn migrate(asked: Migrate<'_>, tell: &dyn Fn(&str)) -> anyhow::Result<(Summa
     let clock: Clock = Arc::new(now);
     let mut export = Export::open(&file).context("the ledger can't be moved")?;
     let summary = runtime()?.block_on(async {
-        let store = open_redis(url, &clock).await?;
+        let store = open_redis(url, &config.redis, &environment, &clock).await?;
         let id = uuid::Uuid::now_v7().simple().to_string();
         let source = format!("sqlite://{}", file.display());
         let moving = Move {

@@ -6,8 +6,8 @@ use std::fmt::{self, Display, Write};
 use std::time::Duration;
 
 use super::{
-    Archive, Config, Headers, Limits, Log, Name, Outage, Pace, Plan, Provider, Refusal,
-    SecretSource, SessionGrants, Timeouts,
+    Archive, Config, Headers, Limits, Log, Name, Outage, Pace, Plan, Provider, Redis, Refusal,
+    Replicas, SecretSource, SessionGrants, Timeouts,
 };
 use crate::credit::{Price, PriceList, Rule};
 
@@ -23,6 +23,7 @@ fn write(config: &Config, out: &mut String) -> fmt::Result {
         admin_listen,
         admin_token,
         ledger,
+        redis: servers,
         default_provider,
         log: Log { format, level },
         providers,
@@ -39,6 +40,7 @@ fn write(config: &Config, out: &mut String) -> fmt::Result {
     writeln!(out, "admin_token = {}", source(admin_token))?;
     writeln!(out, "ledger = {}", quoted(ledger))?;
     writeln!(out, "default_provider = \"{default_provider}\"")?;
+    redis(servers, out)?;
     writeln!(out, "\n[log]\nformat = \"{}\"\nlevel = \"{}\"", format.as_str(), level.as_str())?;
     providers.iter().try_for_each(|(name, each)| provider(name, each, out))?;
     plans.iter().try_for_each(|(name, each)| plan(name, each, out))?;
@@ -48,6 +50,36 @@ fn write(config: &Config, out: &mut String) -> fmt::Result {
     headers(*shown, out)?;
     limits(most, out)?;
     archive(kept, out)
+}
+
+fn redis(redis: &Redis, out: &mut String) -> fmt::Result {
+    let Redis {
+        response_timeout,
+        connect_timeout,
+        clock,
+        replicas,
+        replicas_timeout,
+        tls_ca,
+        sentinel_user,
+        sentinel_password,
+    } = redis;
+    writeln!(out, "\n[redis]")?;
+    writeln!(out, "response_timeout = {}", duration(*response_timeout))?;
+    writeln!(out, "connect_timeout = {}", duration(*connect_timeout))?;
+    writeln!(out, "clock = \"{}\"", clock.as_str())?;
+    match replicas {
+        Replicas::Auto => writeln!(out, "replicas = \"auto\"")?,
+        Replicas::AtLeast(number) => writeln!(out, "replicas = {number}")?,
+    }
+    writeln!(out, "replicas_timeout = {}", duration(*replicas_timeout))?;
+    if let Some(path) = tls_ca {
+        writeln!(out, "tls_ca = {}", quoted(path.display()))?;
+    }
+    if let Some(user) = sentinel_user {
+        writeln!(out, "sentinel_user = {}", quoted(user))?;
+    }
+    let password = sentinel_password.iter();
+    password.map(source).try_for_each(|name| writeln!(out, "sentinel_password = {name}"))
 }
 
 fn provider(name: &Name, provider: &Provider, out: &mut String) -> fmt::Result {

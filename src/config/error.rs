@@ -144,12 +144,13 @@ impl Place {
     }
 }
 
-/// The line without what may be a secret: what is given to `key` or `admin_token` other than a table of names, and the
+/// The line without what may be a secret: what is given to `key`, `admin_token` or `…_password` other than a table of names, and the
 /// user and password of an address.
 fn without_secrets(line: &str) -> String {
     for (equals, _) in line.match_indices('=') {
         let name = line[..equals].trim_end().trim_end_matches(['"', '\'']);
-        let secret = name.ends_with("key") || name.ends_with("admin_token");
+        let secret = name.ends_with("key")
+            || ["admin_token", "password"].iter().any(|end| name.ends_with(end));
         if secret && !line[equals + 1..].trim_start().starts_with('{') {
             return format!("{}= ***", &line[..equals]);
         }

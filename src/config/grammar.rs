@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::scalar::{optional, scalar};
 use super::{
     Archive, BaseUrl, Config, Headers, LedgerUrl, Limits, Log, Name, Outage, Pace, Plan, Provider,
-    Refusal, SecretSource, Timeouts, WhenExhausted, secret,
+    Redis, Refusal, SecretSource, Timeouts, WhenExhausted, secret,
 };
 use crate::credit::{Credits, ModelGlob, Price, PriceList, Rule};
 use crate::provider::Dialect;
@@ -28,6 +28,7 @@ pub(super) struct File {
     admin_token: SecretSource,
     #[serde(deserialize_with = "scalar")]
     ledger: LedgerUrl,
+    redis: Redis,
     default_provider: Name,
     log: Log,
     provider: BTreeMap<Name, ProviderTable>,
@@ -111,6 +112,7 @@ impl File {
             admin_listen: self.admin_listen,
             admin_token: self.admin_token,
             ledger: self.ledger,
+            redis: self.redis,
             default_provider: self.default_provider,
             log: self.log,
             providers: providers

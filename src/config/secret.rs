@@ -111,6 +111,13 @@ pub(super) fn source_or_none<'de, D: Deserializer<'de>>(
     from.deserialize_any(SourceVisitor { or_none: true })
 }
 
+/// For `deserialize_with` of a secret that may be left out.
+pub(super) fn optional_source<'de, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Option<SecretSource>, D::Error> {
+    source(from).map(Some)
+}
+
 struct SourceVisitor {
     or_none: bool,
 }

@@ -90,6 +90,7 @@ fn the_default_documents_every_key() {
     for (section, path) in [
         ("", &[][..]),
         ("[log]", &["log"]),
+        ("[redis]", &["redis"]),
         ("[provider.x]", &["provider", "openai"]),
         ("[provider_defaults]", &["provider_defaults"]),
         ("[plan.x]", &["plan", "hacker"]),
@@ -275,16 +276,24 @@ fn base_urls_fall_into_their_parts() {
 fn the_password_of_the_ledger_is_never_shown() {
     for (url, shown) in [
         ("redis://localhost:6379", "redis://localhost:6379"),
-        ("redis://localhost", "redis://localhost"),
+        ("redis://localhost", "redis://localhost:6379"),
         (
             "rediss://gateway:hunter2@ledger.example.com:6380/2",
             "rediss://gateway:***@ledger.example.com:6380/2",
         ),
         ("redis://:hunter2@[::1]:6379", "redis://:***@[::1]:6379"),
+        (
+            "redis+sentinel://gateway:hunter2%21@a,b:7/mymaster/2",
+            "redis+sentinel://gateway:***@a:26379,b:7/mymaster/2",
+        ),
+        ("rediss+cluster://:hunter2@a:1,[::1]:2", "rediss+cluster://:***@a:1,[::1]:2"),
     ] {
         let config = with_env(&[("CREDITGATE_LEDGER", url)]).unwrap();
         assert_eq!(config.ledger.to_string(), shown);
-        assert!(matches!(&config.ledger, LedgerUrl::Redis(redis) if redis.expose() == url));
+        let kept = |redis: &RedisUrl| {
+            redis.password.as_ref().is_none_or(|p| p.expose().starts_with("hunter2"))
+        };
+        assert!(matches!(&config.ledger, LedgerUrl::Redis(redis) if kept(redis)));
         assert!(config.effective().contains(&format!("ledger = \"{shown}\"")));
         assert!(!format!("{config:?}").contains("hunter2"));
     }
@@ -296,6 +305,20 @@ fn the_password_of_the_ledger_is_never_shown() {
         "redis://localhost?protocol=resp3",
         "rediss://localhost/#insecure",
         "valkey://localhost",
+        "redis://a,b",
+        "redis://localhost:0",
+        "redis://localhost:+1",
+        "redis://[localhost]",
+        "redis://::1",
+        "redis://me:%ff@localhost",
+        "redis://localhost/99999",
+        "redis+sentinel://localhost:26379",
+        "redis+sentinel://localhost/my master",
+        "redis+sentinel://,/mymaster",
+        "redis+sentinel://localhost/mymaster/x",
+        "redis+cluster://a/1",
+        "redis+cluster://",
+        "redis+proxy://a",
         "http://localhost",
     ] {
         assert!(with_env(&[("CREDITGATE_LEDGER", bad)]).is_err(), "{bad}");

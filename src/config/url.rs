@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use http::Uri;
 use serde::de::{Deserialize, Deserializer, Error};
 
+use super::redis::RedisUrl;
 use super::scalar::Scalar;
 
 /// The address before every path of a provider: http or https, host, port, and a path without a slash at its end.
@@ -60,7 +61,7 @@ impl fmt::Display for BaseUrl {
 pub enum LedgerUrl {
     /// A file of `SQLite`.
     Sqlite(PathBuf),
-    /// A Redis server.
+    /// A Redis server, or several.
     Redis(RedisUrl),
 }
 
@@ -76,12 +77,14 @@ impl LedgerUrl {
 
 impl Scalar for LedgerUrl {
     const EXPECTED: &'static str = "\"sqlite://\" and the path of a file, such as \"sqlite://creditgate.db\" or \
-                                    \"sqlite:///var/lib/creditgate/creditgate.db\", or the address of a Redis server, \
-                                    such as \"redis://localhost:6379\" or \"rediss://user:password@host:6379/0\"";
+                                    \"sqlite:///var/lib/creditgate/creditgate.db\", or the address of a Redis: \
+                                    \"redis://localhost:6379\", \"redis+sentinel://host:26379,host:26379/mymaster\" or \
+                                    \"redis+cluster://host:7000,host:7001\", with \"rediss\" for TLS and \
+                                    \"user:password@\" before the first host";
 
     fn from_text(text: &str) -> Option<Self> {
         let Some(path) = text.strip_prefix("sqlite://") else {
-            return RedisUrl::from_text(text).map(Self::Redis);
+            return RedisUrl::parse(text).map(Self::Redis);
         };
         // `:memory:` and `?mode=…` are SQLite's own words for something that is not a file, or not one for long.
         let file = !path.is_empty() && !path.starts_with(':') && !path.contains(['?', '#']);
@@ -96,54 +99,6 @@ impl fmt::Display for LedgerUrl {
             Self::Sqlite(path) => write!(f, "sqlite://{}", path.display()),
             Self::Redis(url) => fmt::Display::fmt(url, f),
         }
-    }
-}
-
-/// The address of a Redis server: redis or rediss (with TLS), perhaps user and password, host, port, and perhaps the
-/// number of a database. It is shown with the password masked.
-#[derive(Clone, PartialEq, Eq)]
-pub struct RedisUrl(String);
-
-impl RedisUrl {
-    /// The whole address, for the one place that connects.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-
-    fn from_text(text: &str) -> Option<Self> {
-        // A fragment would switch off the check of certificates, a query other things.
-        let uri: Uri = if text.contains(['?', '#']) { None } else { text.parse().ok() }?;
-        let redis = matches!(uri.scheme_str(), Some("redis" | "rediss"));
-        let authority = uri.authority()?;
-        // What stands after the host is a port or nothing: not `:` alone, not `:99999`.
-        let place = authority.as_str().rsplit('@').next()?;
-        let place_is_whole = match authority.port_u16() {
-            Some(port) => place == format!("{}:{port}", authority.host()),
-            None => place == authority.host(),
-        };
-        let database = uri.path().trim_start_matches('/');
-        let numbered = database.len() <= 4 && database.bytes().all(|byte| byte.is_ascii_digit());
-        let whole = redis && place_is_whole && !authority.host().is_empty() && numbered;
-        whole.then(|| Self(text.to_owned()))
-    }
-}
-
-impl fmt::Display for RedisUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some((scheme, rest)) = self.0.split_once("://") else { return f.write_str("***") };
-        match rest.rsplit_once('@') {
-            None => write!(f, "{scheme}://{rest}"),
-            Some((caller, place)) => match caller.split_once(':') {
-                Some((user, _)) => write!(f, "{scheme}://{user}:***@{place}"),
-                None => write!(f, "{scheme}://{caller}@{place}"),
-            },
-        }
-    }
-}
-
-impl fmt::Debug for RedisUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
     }
 }
 

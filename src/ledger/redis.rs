@@ -9,38 +9,44 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use ::redis::aio::ConnectionManager;
-use ::redis::{Cmd, FromRedisValue, RedisError};
+use ::redis::{Cmd, FromRedisValue, RedisError, Value, from_redis_value};
 
 mod archive;
+mod dial;
 mod directory;
+mod durable;
 mod import;
 mod keys;
 mod link;
 mod log;
+mod many;
+mod map;
+mod node;
+mod permission;
 mod queries;
 mod scripts;
 mod server;
 mod text;
+mod verdict;
 
 use super::archive::Archive;
 use super::fingerprint::fingerprint;
 use super::{Clock, LedgerError};
+use crate::config::{Place, RedisUrl, Replicas, Secret};
 use crate::credit::{
     Account, AccountId, Id, Operation, Period, Reply, Source, SourceId, Timestamp, read,
 };
 pub(super) use archive::{Holder, Lease, Said, TRIMMED};
 pub(super) use import::{Arrival, Expiries};
 pub use import::{Belongings, Migration, Shard, Sum, Sums, Unfinished};
-use link::Link;
-use scripts::Scripts;
-pub use server::Unfit;
+use link::{Link, Request, Unanswered};
+use scripts::{Named, Scripts};
+pub use server::{ACL_RULE, Unfit};
 use text::Unreadable;
 
-/// How an engine uses its server.
+/// How an engine uses its servers.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// How long a reply may take before the outcome counts as unknown. Longer than a rewrite or a sync of the
@@ -50,6 +56,16 @@ pub struct Settings {
     pub connection_timeout: Duration,
     /// Whose clock counts.
     pub time: Time,
+    /// How many replicas must have what must not be lost.
+    pub replicas: Replicas,
+    /// How long they may take.
+    pub replicas_timeout: Duration,
+    /// Certificates in PEM that are trusted instead of the system's.
+    pub tls_ca: Option<Vec<u8>>,
+    /// Who we are to Sentinels.
+    pub sentinel_user: Option<String>,
+    /// What Sentinels ask for.
+    pub sentinel_password: Option<Secret>,
     /// The rules of money; a test may bring others to see that they are found out.
     pub books: Cow<'static, str>,
 }
@@ -60,6 +76,11 @@ impl Default for Settings {
             response_timeout: Duration::from_secs(2),
             connection_timeout: Duration::from_secs(1),
             time: Time::Server,
+            replicas: Replicas::Auto,
+            replicas_timeout: Duration::from_secs(5),
+            tls_ca: None,
+            sentinel_user: None,
+            sentinel_password: None,
             books: Cow::Borrowed(scripts::BOOKS),
         }
     }
@@ -77,43 +98,51 @@ pub enum Time {
 /// Why a server can't serve as a ledger.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The address means nothing to the client.
-    #[error("the ledger's address can't be used: {0}")]
-    Address(RedisError),
+    /// The address names no server.
+    #[error("the ledger's address names no server")]
+    Nowhere,
     /// Nobody answers, or not to us.
     #[error("can't reach the ledger's Redis: {0}")]
     Unreachable(RedisError),
-    /// It would lose credits.
+    /// It answers that it can't serve yet.
+    #[error("the ledger's Redis can't serve now: {0}")]
+    NotReady(&'static str),
+    /// No Sentinel answers; what the last one of them said.
+    #[error("no Sentinel tells where the ledger's Redis is; the one at {place}: {error}")]
+    NoSentinel {
+        /// The Sentinel.
+        place: Place,
+        /// Why not.
+        error: RedisError,
+    },
+    /// Sentinels answer, and know no such master.
+    #[error(
+        "no Sentinel knows a master called `{0}`: the name stands at the end of the ledger's address, and in the \
+         Sentinels' own configuration after `sentinel monitor`"
+    )]
+    NoSuchMaster(String),
+    /// It would lose credits, or can't keep them.
     #[error(transparent)]
     Unfit(#[from] Unfit),
 }
 
-/// A ledger on a Redis server.
+/// A ledger on Redis: one server, a master that Sentinels watch, or a cluster.
 pub struct Store {
     link: Arc<Link>,
     scripts: Scripts,
     clock: Clock,
     time: Time,
-    available: Arc<AtomicBool>,
     archive: Option<Arc<Archive>>,
 }
 
 impl Store {
-    /// Connects to the server at `url` and checks that it is fit to keep credits.
-    pub async fn open(url: &str, clock: Clock, settings: Settings) -> Result<Self, OpenError> {
-        let client = link::client(url).map_err(OpenError::Address)?;
-        let link = Link::open(client, &settings).await.map_err(OpenError::Unreachable)?;
-        server::check(&link).await?;
-        let (link, available) = (Arc::new(link), Arc::new(AtomicBool::new(true)));
-        tokio::spawn(server::watch(Arc::downgrade(&link), Arc::downgrade(&available)));
-        Ok(Self {
-            link,
-            scripts: Scripts::new(&settings.books),
-            clock,
-            time: settings.time,
-            available,
-            archive: None,
-        })
+    /// Connects to the servers at `url` and checks that they are fit to keep credits.
+    pub async fn open(url: &RedisUrl, clock: Clock, settings: Settings) -> Result<Self, OpenError> {
+        let link = Link::open(url, &settings).await?;
+        let (scripts, time) = (Scripts::new(&settings.books), settings.time);
+        let store = Self { link, scripts, clock, time, archive: None };
+        store.check_permissions().await?;
+        Ok(store)
     }
 
     /// Reads what is archived as well, where `archive` has it.
@@ -128,12 +157,11 @@ impl Store {
         operation: Operation,
     ) -> Result<Reply, LedgerError> {
         let fingerprint = hexadecimal(fingerprint(account, &operation));
-        let answer = self
-            .step(account, |connection| {
-                let now = self.now_for_scripts();
-                self.scripts.apply(connection, (account, id), &operation, &fingerprint, now)
-            })
-            .await?;
+        let call = |named| {
+            let now = self.now_for_scripts();
+            self.scripts.apply(named, (account, id), &operation, &fingerprint, now)
+        };
+        let answer = self.step(account, scripts::is_durable(&operation), call).await?;
         let [outcome, funds] = answer.as_slice() else {
             return Err(unreadable(&Unreadable(format!("{answer:?}"))));
         };
@@ -142,16 +170,25 @@ impl Store {
         Ok(Reply { outcome, funds })
     }
 
-    /// Runs a script. Its id makes it harmless to run twice.
-    async fn step<F>(
+    /// Runs a script: by its hash, and by its text on a server that does not know it, as one that has just taken the
+    /// place of another. Its id makes it harmless to run twice.
+    async fn step(
         &self,
         account: &AccountId,
-        script: impl Fn(ConnectionManager) -> F,
-    ) -> Result<Vec<String>, LedgerError>
-    where
-        F: Future<Output = Result<Vec<String>, RedisError>>,
-    {
-        let answer = self.noted(self.link.ask(script).await)?;
+        is_durable: bool,
+        call: impl Fn(Named) -> Cmd,
+    ) -> Result<Vec<String>, LedgerError> {
+        let key = keys::books(account);
+        let run = async |named| {
+            let call = call(named);
+            let request = if is_durable { Request::Durable(&call) } else { Request::Once(&call) };
+            self.link.ask(&key, request).await
+        };
+        let value = match run(Named::ByHash).await {
+            Err(Unanswered::NoScript) => run(Named::Whole).await?,
+            other => other?,
+        };
+        let answer: Vec<String> = read_reply(value)?;
         match answer.as_slice() {
             [word, reason] if word == "broken" => {
                 tracing::error!(%account, %reason, "an account is frozen");
@@ -176,35 +213,35 @@ impl Store {
         account: &AccountId,
         source: &SourceId,
     ) -> Result<Option<Source>, LedgerError> {
+        let key = keys::sources(account);
         let mut command = ::redis::cmd("HGET");
-        command.arg(keys::sources(account)).arg(source.as_str());
-        let stored: Option<String> = self.ask(&command).await?;
+        command.arg(&key).arg(source.as_str());
+        let stored: Option<String> = self.ask(&key, &command).await?;
         let source = stored.map(|stored| text::source(&stored)).transpose();
         source.map_err(|error| unreadable(&error))
     }
 
     /// The books as they are stored.
     async fn books(&self, account: &AccountId) -> Result<Option<Account>, LedgerError> {
+        let key = keys::books(account);
         let fields: HashMap<String, String> =
-            self.ask(::redis::cmd("HGETALL").arg(keys::books(account))).await?;
+            self.ask(&key, ::redis::cmd("HGETALL").arg(&key)).await?;
         text::account(&fields).map_err(|error| unreadable(&error))
     }
 
     pub(super) fn is_available(&self) -> bool {
-        self.available.load(Ordering::Relaxed)
+        self.link.is_available()
     }
 
-    /// One command that changes nothing, or that may be repeated.
-    async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, LedgerError> {
-        let ask =
-            async |mut connection: ConnectionManager| command.query_async(&mut connection).await;
-        self.noted(self.link.ask(ask).await)
+    /// One command about `key` that changes nothing, or that may be repeated.
+    async fn ask<T: FromRedisValue>(&self, key: &str, command: &Cmd) -> Result<T, LedgerError> {
+        read_reply(self.link.ask(key, Request::Once(command)).await?)
     }
 
-    /// Notes whether the server answers.
-    fn noted<T>(&self, answer: Result<T, RedisError>) -> Result<T, LedgerError> {
-        self.available.store(answer.is_ok(), Ordering::Relaxed);
-        answer.map_err(|error| scripts::refused(&error))
+    /// A write about `key` that must not be lost once it is answered, and that may be repeated.
+    async fn write(&self, key: &str, command: &Cmd) -> Result<(), LedgerError> {
+        self.link.ask(key, Request::Durable(command)).await?;
+        Ok(())
     }
 
     fn now_for_scripts(&self) -> Option<Timestamp> {
@@ -213,6 +250,10 @@ impl Store {
             Time::Gateway => Some((self.clock)()),
         }
     }
+}
+
+fn read_reply<T: FromRedisValue>(value: Value) -> Result<T, LedgerError> {
+    from_redis_value(value).map_err(|error| LedgerError::Unknown(error.to_string()))
 }
 
 fn unreadable(error: &Unreadable) -> LedgerError {

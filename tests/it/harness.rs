@@ -21,7 +21,7 @@ pub use fleet::Fleet;
 pub use network::{Network, Weather};
 pub use process::{Launch, PROVIDER_KEY, Process, TOKEN};
 pub use provider::Seen;
-pub use redis::RedisServer;
+pub use redis::{RedisServer, free_port, redis_url};
 pub use setup::{Setup, World, chat_body, key_of};
 pub use wire::Wire;
 

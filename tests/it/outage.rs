@@ -165,6 +165,7 @@ async fn what_can_not_be_written_down_is_not_let_through() {
     assert_eq!(waiting.await.1, 0);
     world.gateway.limit_files(None);
     redis.restart();
+    journal_has(&world, "creditgate_ledger_up", 1).await;
     assert_eq!(world.left("a").await, 8);
     assert_eq!(world.chat("a").send().await.status, 200);
 }

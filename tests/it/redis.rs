@@ -2,11 +2,19 @@
 //! entries.
 
 mod archive;
+mod cluster;
 mod directory;
+mod durable;
+mod gateway;
 mod migrate;
 mod mutants;
 mod promises;
 mod proxy;
+mod raw;
+mod secure;
+mod sentinel;
+mod servers;
+mod storm;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -24,10 +32,12 @@ use proptest::test_runner::{Config, TestRng, TestRunner};
 use sha2::{Digest, Sha256};
 use tokio::task::JoinSet;
 
+use raw::Raw;
+
 use crate::core::engine::{remember, ruled_out};
 use crate::core::history::{self, History, Resolver};
 use crate::core::reached::Reached;
-use crate::harness::RedisServer as Server;
+use crate::harness::{RedisServer as Server, redis_url};
 
 /// Histories of 40 to 200 steps.
 const SMALL: u64 = 500;
@@ -115,7 +125,7 @@ impl Tally {
 struct Side {
     ledger: Ledger,
     /// A connection beside the engine's.
-    raw: ::redis::aio::MultiplexedConnection,
+    raw: Raw,
     now: Arc<AtomicI64>,
     seed: u64,
     account: AccountId,
@@ -136,14 +146,10 @@ impl Side {
         if let Some(books) = books {
             settings.books = Cow::Owned(books);
         }
-        let store = Store::open(url, clock, settings).await.unwrap();
+        let store = Store::open(&redis_url(url), clock, settings).await.unwrap();
         Self {
             ledger: Ledger::Redis(Arc::new(store)),
-            raw: ::redis::Client::open(url)
-                .unwrap()
-                .get_multiplexed_async_connection()
-                .await
-                .unwrap(),
+            raw: Raw::open(url).await,
             now,
             seed,
             account: format!("acc-{seed}").parse().unwrap(),
@@ -226,13 +232,9 @@ impl Side {
         }
         let shard = Sha256::digest(self.account.as_str())[0];
         let hour = id.made_at().millis() / 3_600_000;
-        let gone: u32 = ::redis::cmd("HDEL")
-            .arg(format!("{{s{shard:03}}}:op:{hour}"))
-            .arg(format!("{:032x}.hold", id.as_u128()))
-            .query_async(&mut self.raw)
-            .await
-            .unwrap();
-        assert_eq!(gone, 1);
+        let (key, field) =
+            (format!("{{s{shard:03}}}:op:{hour}"), format!("{:032x}.hold", id.as_u128()));
+        assert_eq!(self.raw.ask(&["HDEL", &key, &field]).await, ::redis::Value::Int(1));
     }
 
     /// What the core says, and what a ledger must say of a step that it was asked before.

@@ -73,7 +73,7 @@ impl Gone {
 impl Store {
     /// The id of the ledger's archive, if it has one.
     pub(in crate::ledger) async fn archive_id(&self) -> Result<Option<String>, LedgerError> {
-        self.ask(cmd("GET").arg(keys::ARCHIVE[0])).await
+        self.ask(keys::ARCHIVE[0], cmd("GET").arg(keys::ARCHIVE[0])).await
     }
 
     /// Asks for the lease, or renews it, for `term`. `may_begin`: if the ledger has no archive, it gets this one.
@@ -88,7 +88,7 @@ impl Store {
         script.arg(LEASE).arg(keys::ARCHIVE.len()).arg(&keys::ARCHIVE);
         let term = u64::try_from(term.as_millis()).unwrap_or(u64::MAX);
         script.arg(archive).arg(holder).arg(term).arg(u8::from(may_begin));
-        let answer: Vec<String> = self.ask(&script).await?;
+        let answer: Vec<String> = self.ask(keys::ARCHIVE[0], &script).await?;
         let words: Vec<&str> = answer.iter().map(String::as_str).collect();
         match words.as_slice() {
             ["yours", fence] => {
@@ -104,9 +104,9 @@ impl Store {
     /// Gives the lease back, so that the next gateway need not wait for its end.
     pub(in crate::ledger) async fn give_back(&self, holder: &str) -> Result<(), LedgerError> {
         let lease = keys::ARCHIVE[1];
-        let found: Option<String> = self.ask(cmd("GET").arg(lease)).await?;
+        let found: Option<String> = self.ask(lease, cmd("GET").arg(lease)).await?;
         if found.as_deref() == Some(holder) {
-            self.ask::<()>(cmd("DEL").arg(lease)).await?;
+            self.ask::<()>(lease, cmd("DEL").arg(lease)).await?;
         }
         Ok(())
     }
@@ -123,7 +123,7 @@ impl Store {
         let position = position.map(|position| position.to_string()).unwrap_or_default();
         let keep = u64::try_from(holder.keep.as_millis()).unwrap_or(u64::MAX);
         script.arg(&holder.archive).arg(holder.fence).arg(position).arg(keep).arg(TRIMMED);
-        let answer: Vec<String> = self.ask(&script).await?;
+        let answer: Vec<String> = self.ask(&shard.log(), &script).await?;
         let words: Vec<&str> = answer.iter().map(String::as_str).collect();
         let strange = || unreadable(&text::Unreadable(format!("{answer:?}")));
         match words.as_slice() {
@@ -152,7 +152,7 @@ impl Store {
     pub(super) async fn gone(&self, shard: Shard) -> Result<Gone, LedgerError> {
         let mut ask = cmd("HMGET");
         ask.arg(shard.archived()).arg("trimmed").arg("lost");
-        let [upto, lost]: [Option<String>; 2] = self.ask(&ask).await?;
+        let [upto, lost]: [Option<String>; 2] = self.ask(&shard.archived(), &ask).await?;
         let parsed = upto.map(|upto| upto.parse().map_err(|_| text::Unreadable(upto)));
         let upto = parsed.transpose().map_err(|error| unreadable(&error))?;
         Ok(Gone { upto, is_lost: lost.is_some() })

@@ -54,7 +54,7 @@ impl Store {
             return Ok(Changed::NoSuchAccount);
         }
         for (name, hint) in hints(hash, &key) {
-            self.ask::<()>(cmd("SET").arg(name).arg(hint)).await?;
+            self.write(&name, cmd("SET").arg(&name).arg(hint)).await?;
         }
         let text = keys::hex(hash);
         let ends = key.ends.map_or_else(|| "-".to_owned(), millis);
@@ -65,17 +65,18 @@ impl Store {
                 self.change_account(&account, id, words.into(), Some(hash)).await
             }
             Owner::Service => {
+                let mut set = cmd("HSETNX");
                 let key = Key { revoked: None, ..key };
-                let set =
-                    cmd("HSETNX").arg(keys::SERVICE_KEYS).arg(&key_field(hash, &key)).to_owned();
-                self.ask::<()>(&set).await?;
+                set.arg(keys::SERVICE_KEYS).arg(&key_field(hash, &key));
+                self.write(keys::SERVICE_KEYS, &set).await?;
                 Ok(Changed::Done { record: None, key: Some(hash) })
             }
         }
     }
 
     async fn revoke_key(&self, id: Id, key: &str) -> Result<Changed, LedgerError> {
-        let hint: Option<String> = self.ask(cmd("GET").arg(keys::hash_of(key))).await?;
+        let place = keys::hash_of(key);
+        let hint: Option<String> = self.ask(&place, cmd("GET").arg(&place)).await?;
         let Some(hint) = hint else { return Ok(Changed::NoSuchKey) };
         let (text, owner) = hint.split_once(' ').unwrap_or((&hint, ""));
         let hash = read_hash(text).map_err(|error| unreadable(&error))?;
@@ -86,9 +87,10 @@ impl Store {
         }
         let Some(known) = self.key(hash).await? else { return Ok(Changed::NoSuchKey) };
         if known.key.revoked.is_none() {
+            let mut set = cmd("HSET");
             let key = Key { revoked: Some((self.clock)()), ..known.key };
-            let set = cmd("HSET").arg(keys::SERVICE_KEYS).arg(&key_field(hash, &key)).to_owned();
-            self.ask::<()>(&set).await?;
+            set.arg(keys::SERVICE_KEYS).arg(&key_field(hash, &key));
+            self.write(keys::SERVICE_KEYS, &set).await?;
         }
         Ok(Changed::Done { record: None, key: Some(hash) })
     }
@@ -101,11 +103,11 @@ impl Store {
         key: Option<KeyHash>,
     ) -> Result<Changed, LedgerError> {
         let fingerprint = hexadecimal(fingerprint(account, &words));
-        let script = |connection| {
+        let call = |named| {
             let now = self.now_for_scripts();
-            self.scripts.change(connection, (account, id), &words, &fingerprint, now)
+            self.scripts.change(named, (account, id), &words, &fingerprint, now)
         };
-        let answer = self.step(account, script).await?;
+        let answer = self.step(account, true, call).await?;
         changed(account, &answer, key).map_err(|error| unreadable(&error))
     }
 
@@ -113,7 +115,8 @@ impl Store {
         &self,
         account: &AccountId,
     ) -> Result<Option<Record>, LedgerError> {
-        let fields: Vec<Option<String>> = self.ask(&record_fields(account)).await?;
+        let fields: Vec<Option<String>> =
+            self.ask(&keys::record(account), &record_fields(account)).await?;
         read_record(account, &fields).map_err(|error| unreadable(&error))
     }
 
@@ -130,8 +133,10 @@ impl Store {
             let names = self.names(&after, limit.min(PORTION)).await?;
             let Some(last) = names.last() else { break };
             last.as_str().clone_into(&mut after);
-            for name in &names {
-                found.extend(self.record(name).await?);
+            let questions = names.iter().map(|name| (keys::record(name), record_fields(name)));
+            let records = self.ask_all::<Vec<Option<String>>>(questions.collect()).await?;
+            for (name, fields) in names.iter().zip(&records) {
+                found.extend(read_record(name, fields).map_err(|error| unreadable(&error))?);
             }
         }
         found.truncate(limit);
@@ -140,12 +145,14 @@ impl Store {
 
     /// Names of accounts after `after`, in order; at most `limit`.
     async fn names(&self, after: &str, limit: usize) -> Result<Vec<AccountId>, LedgerError> {
+        let first = if after.is_empty() { "-".to_owned() } else { format!("({after}") };
+        let questions = keys::Shard::all().map(|shard| {
+            let (key, mut range) = (shard.names(), cmd("ZRANGEBYLEX"));
+            range.arg(&key).arg(&first).arg("+").arg("LIMIT").arg(0).arg(limit);
+            (key, range)
+        });
         let mut names = Vec::new();
-        for shard in keys::Shard::all() {
-            let mut range = cmd("ZRANGEBYLEX");
-            let first = if after.is_empty() { "-".to_owned() } else { format!("({after}") };
-            range.arg(shard.names()).arg(first).arg("+").arg("LIMIT").arg(0).arg(limit);
-            let found: Vec<String> = self.ask(&range).await?;
+        for found in self.ask_all::<Vec<String>>(questions.collect()).await? {
             for name in found {
                 names.push(text::parsed::<AccountId>(&name).map_err(|error| unreadable(&error))?);
             }
@@ -159,7 +166,8 @@ impl Store {
         &self,
         hash: KeyHash,
     ) -> Result<Option<KnownKey>, LedgerError> {
-        let owner: Option<String> = self.ask(cmd("GET").arg(keys::owner(hash))).await?;
+        let place = keys::owner(hash);
+        let owner: Option<String> = self.ask(&place, cmd("GET").arg(&place)).await?;
         let Some(owner) = owner else { return Ok(None) };
         let (owner, place, version) = if owner.is_empty() {
             (Owner::Service, keys::SERVICE_KEYS.to_owned(), 0)
@@ -170,7 +178,8 @@ impl Store {
             let place = keys::keys(&account);
             (Owner::Account(account), place, version)
         };
-        let details: Option<String> = self.ask(cmd("HGET").arg(place).arg(keys::hex(hash))).await?;
+        let details: Option<String> =
+            self.ask(&place, cmd("HGET").arg(&place).arg(keys::hex(hash))).await?;
         let key = details.map(|details| read_key(owner, &details)).transpose();
         let key = key.map_err(|error| unreadable(&error))?;
         Ok(key.map(|key| KnownKey { key, version }))
@@ -191,7 +200,7 @@ impl Store {
     ) -> Result<Vec<(KeyHash, Key)>, LedgerError> {
         let place = account.map_or_else(|| keys::SERVICE_KEYS.to_owned(), keys::keys);
         let owner = account.cloned().map_or(Owner::Service, Owner::Account);
-        let found: HashMap<String, String> = self.ask(cmd("HGETALL").arg(place)).await?;
+        let found: HashMap<String, String> = self.ask(&place, cmd("HGETALL").arg(&place)).await?;
         let read = |(hash, details): (&String, &String)| {
             Ok((read_hash(hash)?, read_key(owner.clone(), details)?))
         };

@@ -9,6 +9,7 @@ use ::redis::{Pipeline, cmd, pipe};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::link::Request;
 use super::log::Log;
 use super::{Store, directory, hexadecimal, keys, text, unreadable};
 use crate::credit::{Account, AccountId, Entry, Fact, Id, Source, SourceId, Timestamp};
@@ -89,7 +90,8 @@ impl Sum {
 impl Store {
     /// The move to this server, whether it is complete or not.
     pub async fn migration(&self) -> Result<Option<Migration>, LedgerError> {
-        let text: Option<String> = self.ask(cmd("GET").arg(keys::MIGRATION)).await?;
+        let text: Option<String> =
+            self.ask(keys::MIGRATION, cmd("GET").arg(keys::MIGRATION)).await?;
         let read = |text: String| serde_json::from_str(&text).map_err(|_| text::Unreadable(text));
         text.map(read).transpose().map_err(|error| unreadable(&error))
     }
@@ -108,23 +110,27 @@ impl Store {
         migration: &Migration,
     ) -> Result<Option<Migration>, LedgerError> {
         let text = migration_text(migration);
-        self.ask::<Option<String>>(cmd("SET").arg(keys::MIGRATION).arg(text).arg("NX")).await?;
+        let set = cmd("SET").arg(keys::MIGRATION).arg(text).arg("NX").to_owned();
+        self.ask::<Option<String>>(keys::MIGRATION, &set).await?;
         self.migration().await
     }
 
     /// Writes what is known of the move.
     pub(in crate::ledger) async fn note(&self, migration: &Migration) -> Result<(), LedgerError> {
-        self.ask(cmd("SET").arg(keys::MIGRATION).arg(migration_text(migration))).await
+        let set = cmd("SET").arg(keys::MIGRATION).arg(migration_text(migration)).to_owned();
+        self.write(keys::MIGRATION, &set).await
     }
 
     /// Whether the server has no account and no key.
     pub(in crate::ledger) async fn is_empty(&self) -> Result<bool, LedgerError> {
-        let mut found: u64 = self.ask(cmd("EXISTS").arg(keys::SERVICE_KEYS)).await?;
-        for shard in Shard::all() {
-            let own = [shard.log(), shard.names()];
-            found += self.ask::<u64>(cmd("EXISTS").arg(&own)).await?;
-        }
-        Ok(found == 0)
+        let shards = Shard::all().flat_map(|shard| [shard.log(), shard.names()]);
+        let places = shards.chain([keys::SERVICE_KEYS.to_owned()]);
+        let questions = places.map(|place| {
+            let exists = cmd("EXISTS").arg(&place).to_owned();
+            (place, exists)
+        });
+        let found = self.ask_all::<u64>(questions.collect()).await?;
+        Ok(found.iter().all(|number| *number == 0))
     }
 
     /// Writes keys that belong to no account.
@@ -138,7 +144,7 @@ impl Store {
                 .arg(keys::SERVICE_KEYS)
                 .arg(&directory::key_field(*hash, key))
                 .to_owned();
-            self.ask::<()>(&set).await?;
+            self.ask::<()>(keys::SERVICE_KEYS, &set).await?;
         }
         Ok(())
     }
@@ -151,7 +157,7 @@ impl Store {
     /// Both hints of a key, which stand before the key.
     async fn take_hints(&self, hash: KeyHash, key: &Key) -> Result<(), LedgerError> {
         for (name, hint) in directory::hints(hash, key) {
-            self.ask::<()>(cmd("SET").arg(name).arg(hint)).await?;
+            self.ask::<()>(&name, cmd("SET").arg(&name).arg(hint)).await?;
         }
         Ok(())
     }
@@ -181,7 +187,7 @@ impl Store {
                 let mut write = pipe();
                 write.cmd("HSET").arg(&place).arg(portion).ignore();
                 write.cmd("PEXPIRE").arg(&place).arg(left).ignore();
-                self.ask_all(&write).await?;
+                self.write_all(&place, &write).await?;
             }
         }
         Ok(())
@@ -204,8 +210,8 @@ impl Store {
         &self,
         account: &AccountId,
     ) -> Result<Belongings, LedgerError> {
-        let sources: HashMap<String, String> =
-            self.ask(cmd("HGETALL").arg(keys::sources(account))).await?;
+        let place = keys::sources(account);
+        let sources: HashMap<String, String> = self.ask(&place, cmd("HGETALL").arg(&place)).await?;
         let read =
             |(name, value): (&String, &String)| Ok((text::parsed(name)?, text::source(value)?));
         let sources: Result<Vec<_>, _> = sources.iter().map(read).collect();
@@ -219,11 +225,10 @@ impl Store {
         })
     }
 
-    async fn ask_all(&self, commands: &Pipeline) -> Result<(), LedgerError> {
-        let ask = async |mut connection: ::redis::aio::ConnectionManager| {
-            commands.query_async::<()>(&mut connection).await
-        };
-        self.noted(self.link.ask(ask).await)
+    /// Commands about one shard, of which `key` is one of the keys.
+    async fn write_all(&self, key: &str, commands: &Pipeline) -> Result<(), LedgerError> {
+        let replies = self.link.ask(key, Request::Many(commands)).await?;
+        replies.extract_error().map(drop).map_err(|error| LedgerError::Unknown(error.to_string()))
     }
 }
 
@@ -242,7 +247,8 @@ impl<'a> Arrival<'a> {
         shard: Shard,
         begun: Timestamp,
     ) -> Result<Self, LedgerError> {
-        store.ask::<()>(cmd("DEL").arg(shard.log()).arg(shard.names())).await?;
+        let log = shard.log();
+        store.ask::<()>(&log, cmd("DEL").arg(&log).arg(shard.names())).await?;
         Ok(Self { store, shard, begun, written: 0 })
     }
 
@@ -260,7 +266,7 @@ impl<'a> Arrival<'a> {
                 let add = write.cmd("XADD").arg(self.shard.log()).arg(id);
                 add.arg("a").arg(account.as_str()).arg("e").arg(text::entry_text(entry)).ignore();
             }
-            self.store.ask_all(&write).await?;
+            self.store.write_all(&self.shard.log(), &write).await?;
         }
         Ok(())
     }
@@ -300,7 +306,7 @@ impl<'a> Arrival<'a> {
         for (hash, key) in own {
             write.cmd("HSET").arg(at_keys).arg(&directory::key_field(*hash, key)).ignore();
         }
-        self.store.ask_all(&write).await
+        self.store.write_all(at_books, &write).await
     }
 }
 

@@ -52,6 +52,11 @@ impl Shard {
         format!("{{s{:03}}}:names", self.0)
     }
 
+    /// Keys that are there for the length of a question.
+    pub(super) fn probes(self) -> [String; 4] {
+        ["hash", "stream", "set", "text"].map(|kind| self.key("probe", kind))
+    }
+
     fn key(self, kind: &str, name: impl std::fmt::Display) -> String {
         format!("{{s{:03}}}:{kind}:{name}", self.0)
     }
@@ -86,6 +91,12 @@ pub(super) fn owner(hash: KeyHash) -> String {
 /// The hash of the key with this public name, and its owner: `hash account`. A hint as well.
 pub(super) fn hash_of(key: &str) -> String {
     format!("{{i}}:{key}")
+}
+
+/// A key of the same slot as `key`, which has a tag, that may be written at will.
+pub(super) fn fence_beside(key: &str) -> String {
+    let tag = key.split_inclusive('}').next().unwrap_or_default();
+    format!("{tag}:fence")
 }
 
 /// The keys of a step, in the order in which the scripts want them.

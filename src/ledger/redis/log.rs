@@ -52,7 +52,7 @@ impl Log {
         let mut range = cmd("XRANGE");
         let first = self.last.map_or_else(|| "-".to_owned(), |last| format!("({last}"));
         range.arg(&self.key).arg(first).arg("+").arg("COUNT").arg(self.portion);
-        let messages: Vec<Message> = store.ask(&range).await?;
+        let messages: Vec<Message> = store.ask(&self.key, &range).await?;
         let read: Result<Vec<_>, _> = messages.iter().map(read).collect();
         let read = read.map_err(|error| unreadable(&error))?;
         let Some(last) = read.last() else { return Ok(None) };

@@ -30,7 +30,10 @@ impl Store {
         let shard = Shard::of(account);
         let mut attempts = 1..=ATTEMPTS;
         loop {
-            let written = self.ask(cmd("HGET").arg(keys::books(account)).arg("q")).await?;
+            let written = {
+                let key = keys::books(account);
+                self.ask(&key, cmd("HGET").arg(&key).arg("q")).await?
+            };
             let written = Option::<u64>::unwrap_or_default(written);
             let reader = self.reader().await?;
             let start = reader.as_ref().and_then(|reader| reader.position(shard));
@@ -196,7 +199,8 @@ impl Store {
     }
 
     async fn shard_names(&self, shard: Shard) -> Result<BTreeSet<AccountId>, LedgerError> {
-        let names: Vec<String> = self.ask(cmd("ZRANGE").arg(shard.names()).arg(0).arg(-1)).await?;
+        let key = shard.names();
+        let names: Vec<String> = self.ask(&key, cmd("ZRANGE").arg(&key).arg(0).arg(-1)).await?;
         let names = names.iter().map(|name| text::parsed(name));
         names.collect::<Result<_, _>>().map_err(|error| unreadable(&error))
     }

@@ -1,29 +1,43 @@
-//! The scripts: their texts put together, their arguments, and what their errors mean.
+//! The scripts: their texts put together, and their arguments.
 
-use ::redis::aio::ConnectionManager;
-use ::redis::{ErrorKind, RedisError, Script, ServerErrorKind};
+use ::redis::{Cmd, Script, cmd};
 
 use super::{keys, text};
 use crate::credit::{AccountId, Id, Operation, Period, Timestamp};
-use crate::ledger::LedgerError;
 
 /// The rules of money, which both scripts begin with.
 pub(super) const BOOKS: &str = include_str!("books.lua");
 const APPLY: &str = include_str!("apply.lua");
 const CHANGE: &str = include_str!("change.lua");
+const PROBE: &str = include_str!("probe.lua");
 
 /// The scripts of one engine.
 pub(super) struct Scripts {
-    apply: Script,
+    apply: Text,
     /// For what must not be refused when the memory is full: not to charge is to serve for nothing.
-    settle: Script,
-    change: Script,
+    settle: Text,
+    change: Text,
+}
+
+/// A script, and the name under which a server remembers it.
+pub(super) struct Text {
+    text: String,
+    hash: String,
+}
+
+/// How a script is named to the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Named {
+    /// By the hash, which the server may have forgotten.
+    ByHash,
+    /// By the whole text.
+    Whole,
 }
 
 impl Scripts {
     /// With `books` as the rules of money.
     pub(super) fn new(books: &str) -> Self {
-        let script = |flags: &str, end: &str| Script::new(&format!("#!lua{flags}\n{books}\n{end}"));
+        let script = |flags: &str, end: &str| Text::new(format!("#!lua{flags}\n{books}\n{end}"));
         Self {
             apply: script("", APPLY),
             settle: script(" flags=allow-oom", APPLY),
@@ -32,74 +46,71 @@ impl Scripts {
     }
 
     /// One operation. Whether `now` is nothing decides whose clock counts.
-    pub(super) async fn apply(
+    pub(super) fn apply(
         &self,
-        mut connection: ConnectionManager,
+        named: Named,
         (account, id): (&AccountId, Id),
         operation: &Operation,
         fingerprint: &str,
         now: Option<Timestamp>,
-    ) -> Result<Vec<String>, RedisError> {
+    ) -> Cmd {
         let script = if resolves(operation) { &self.settle } else { &self.apply };
-        let mut call = script.prepare_invoke();
-        for key in keys::of_step(account, id) {
-            call.key(key);
-        }
-        for argument in heading(account, id, now) {
-            call.arg(argument);
-        }
-        call.arg(operation.step()).arg(fingerprint);
-        for argument in arguments(operation) {
-            call.arg(argument);
-        }
-        call.invoke_async(&mut connection).await
+        let mut call = script.call(named);
+        call.arg(5).arg(&keys::of_step(account, id)).arg(&heading(account, id, now));
+        call.arg(operation.step()).arg(fingerprint).arg(arguments(operation));
+        call
     }
 
     /// One change of the directory; `change` is its name and its arguments.
-    pub(super) async fn change(
+    pub(super) fn change(
         &self,
-        mut connection: ConnectionManager,
+        named: Named,
         (account, id): (&AccountId, Id),
         change: &[String],
         fingerprint: &str,
         now: Option<Timestamp>,
-    ) -> Result<Vec<String>, RedisError> {
-        let mut call = self.change.prepare_invoke();
-        for key in keys::of_step(account, id) {
-            call.key(key);
-        }
-        call.key(keys::record(account)).key(keys::keys(account));
-        for argument in heading(account, id, now) {
-            call.arg(argument);
-        }
-        call.arg(fingerprint).arg(change);
-        call.invoke_async(&mut connection).await
+    ) -> Cmd {
+        let mut call = self.change.call(named);
+        call.arg(7).arg(&keys::of_step(account, id));
+        call.arg(keys::record(account)).arg(keys::keys(account));
+        call.arg(&heading(account, id, now)).arg(fingerprint).arg(change);
+        call
     }
 }
 
-/// What an error says about the step.
-pub(super) fn refused(error: &RedisError) -> LedgerError {
-    // Only these are certain to come before the script has begun.
-    let not_begun = match error.kind() {
-        ErrorKind::Server(
-            ServerErrorKind::BusyLoading
-            | ServerErrorKind::ClusterDown
-            | ServerErrorKind::MasterDown
-            | ServerErrorKind::ReadOnly
-            | ServerErrorKind::NoPerm
-            | ServerErrorKind::NoScript,
-        )
-        | ErrorKind::AuthenticationFailed => true,
-        _ => {
-            let code = error.code().unwrap_or_default();
-            error.is_connection_refusal()
-                || ["OOM", "BUSY", "MISCONF", "NOREPLICAS", "NOAUTH"].contains(&code)
+impl Text {
+    fn new(text: String) -> Self {
+        let hash = Script::new(&text).get_hash().to_owned();
+        Self { text, hash }
+    }
+
+    fn call(&self, named: Named) -> Cmd {
+        match named {
+            Named::ByHash => cmd("EVALSHA").arg(&self.hash).to_owned(),
+            Named::Whole => cmd("EVAL").arg(&self.text).to_owned(),
         }
-    };
-    if not_begun {
-        LedgerError::Unavailable(error.to_string())
-    } else {
-        LedgerError::Unknown(error.to_string())
+    }
+}
+
+/// Every command once, on keys of which nothing stays.
+pub(super) fn probe(shard: keys::Shard, asks_for_time: bool) -> Cmd {
+    let mut call = Text::new(format!("#!lua\n{PROBE}")).call(Named::Whole);
+    call.arg(4).arg(&shard.probes()).arg(if asks_for_time { "time" } else { "" });
+    call
+}
+
+/// Whether its effect must outlive the server before anybody is told: what was bought, and what was taken back.
+pub(super) fn is_durable(operation: &Operation) -> bool {
+    match operation {
+        Operation::Grant { .. }
+        | Operation::Void { .. }
+        | Operation::Gate { .. }
+        | Operation::Plan { .. } => true,
+        Operation::Hold { .. }
+        | Operation::Extend { .. }
+        | Operation::Settle { .. }
+        | Operation::Release
+        | Operation::Charge { .. } => false,
     }
 }
 

@@ -9,6 +9,8 @@ use creditgate::credit::{Entry, Fact, Id, Timestamp};
 use creditgate::ledger::audit::Report;
 use creditgate::ledger::{Change, Ledger, redis, sqlite};
 
+use super::redis_url;
+
 /// A ledger without a gateway.
 pub struct Books {
     ledger: Ledger,
@@ -21,7 +23,9 @@ impl Books {
             let store = sqlite::Store::open(path.as_ref(), Arc::new(now)).unwrap();
             Ledger::Sqlite(Arc::new(store))
         } else {
-            let store = redis::Store::open(url, Arc::new(now), redis::Settings::default()).await;
+            let store =
+                redis::Store::open(&redis_url(url), Arc::new(now), redis::Settings::default())
+                    .await;
             Ledger::Redis(Arc::new(store.unwrap()))
         };
         Self { ledger }

@@ -1,11 +1,13 @@
 //! A Redis server of one's own: on a free port, in a folder that goes with it.
 
 use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
 use std::ops::Range;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use ::redis::AsyncConnectionConfig;
+use creditgate::config::RedisUrl;
 use rand::Rng;
 
 use super::SOON;
@@ -79,6 +81,10 @@ impl RedisServer {
         command.arg(&words[1..]).query_async(&mut connection).await.unwrap()
     }
 
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
@@ -91,9 +97,24 @@ impl Drop for RedisServer {
     }
 }
 
+/// An address as the configuration reads it.
+pub fn redis_url(url: &str) -> RedisUrl {
+    RedisUrl::parse(url).unwrap_or_else(|| panic!("{url} is no address"))
+}
+
+/// A port that is free now.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// The server program: `redis-server`, unless the variable names another of its kind.
+fn program() -> String {
+    std::env::var("CREDITGATE_TEST_REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned())
+}
+
 /// A server that has given a sign in its log; nothing if it ends before.
 fn spawn(port: u16, settings: &[String], folder: &Path, sign: &str) -> Option<Child> {
-    let child = Command::new("redis-server")
+    let child = Command::new(program())
         .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", ""])
         .arg("--dir")
         .arg(folder)
@@ -101,7 +122,7 @@ fn spawn(port: u16, settings: &[String], folder: &Path, sign: &str) -> Option<Ch
         .stdout(Stdio::piped())
         .spawn();
     let mut child = child.unwrap_or_else(|error| {
-        panic!("can't start redis-server ({error}): install it with `apt-get install redis-server`")
+        panic!("can't start {} ({error}): install `redis-server`", program())
     });
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
     if !lines.any(|line| line.contains(sign)) {

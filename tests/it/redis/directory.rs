@@ -13,7 +13,7 @@ fn record(name: &str) -> Record {
     Record { account, version: 0, plan, anchor, zone: chrono_tz::Tz::Europe__Berlin, created }
 }
 
-fn key(id: &str, owner: Owner) -> Key {
+pub(super) fn key(id: &str, owner: Owner) -> Key {
     Key {
         id: id.into(),
         name: "the shop's assistant ".into(),
@@ -25,7 +25,7 @@ fn key(id: &str, owner: Owner) -> Key {
     }
 }
 
-async fn create(ledger: &Ledger, name: &str) -> Changed {
+pub(super) async fn create(ledger: &Ledger, name: &str) -> Changed {
     let create = Change::Create { record: record(name), gate_until: Timestamp::MAX };
     ledger.change(new_id(), create).await.unwrap()
 }

@@ -12,7 +12,7 @@ use creditgate::ledger::migration::Move;
 use creditgate::ledger::redis::{Settings, Store, Time};
 use creditgate::ledger::{Clock, Ledger, sqlite};
 
-use super::{Server, Side, one_of};
+use super::{Server, Side, one_of, redis_url};
 use crate::core::history::{self, History, Resolver};
 
 const SMALL: u64 = 10;
@@ -79,7 +79,7 @@ async fn moved_in_the_middle(
 async fn moved(path: &std::path::Path, to: &str, clock: &Clock) -> Ledger {
     let mut from = sqlite::Export::open(path).unwrap();
     let settings = Settings { time: Time::Gateway, ..Settings::default() };
-    let store = Store::open(to, Arc::clone(clock), settings).await.unwrap();
+    let store = Store::open(&redis_url(to), Arc::clone(clock), settings).await.unwrap();
     let moving = Move {
         from: &mut from,
         source: "sqlite://history".to_owned(),

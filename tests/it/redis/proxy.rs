@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use creditgate::credit::{
-    AccountId, Credits, Done, Id, LotKind, Operation, Refusal, Reply, Timestamp,
-};
+use creditgate::credit::{AccountId, Credits, Done, LotKind, Operation, Refusal, Timestamp};
+use creditgate::ledger::Ledger;
 use creditgate::ledger::redis::{Settings, Store};
-use creditgate::ledger::{Ledger, LedgerError};
 use tokio::task::JoinSet;
 
 use super::Server;
 use super::promises::{clock, funded, new_id, open};
+use super::redis_url;
+use super::storm::until_known;
 use crate::harness::{Network, Weather};
 
 const CALLERS: u32 = 8;
@@ -49,7 +49,7 @@ async fn through(network: &Network) -> Ledger {
     let settings = Settings { response_timeout: Duration::from_millis(100), ..Settings::default() };
     loop {
         // Even the first question may be lost.
-        if let Ok(store) = Store::open(network.url(), clock(), settings.clone()).await {
+        if let Ok(store) = Store::open(&redis_url(network.url()), clock(), settings.clone()).await {
             return Ledger::Redis(Arc::new(store));
         }
     }
@@ -73,17 +73,6 @@ async fn call_often(ledger: Ledger, account: AccountId) -> u32 {
         }
     }
     served
-}
-
-/// Repeats a step under its id until the ledger answers.
-async fn until_known(ledger: &Ledger, account: &AccountId, id: Id, operation: Operation) -> Reply {
-    loop {
-        match ledger.apply(account, id, operation.clone()).await {
-            Ok(reply) => return reply,
-            Err(LedgerError::Unknown(_) | LedgerError::Unavailable(_)) => {}
-            Err(frozen @ LedgerError::Frozen { .. }) => panic!("{frozen}"),
-        }
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
