@@ -19,6 +19,8 @@ use crate::statement::rfc3339;
 const AT_ONCE: usize = 16;
 /// Rows that are read at once.
 const PORTION: u32 = 2000;
+/// Remembered operations that are read at once: they go to many shards.
+const OPERATIONS: u32 = 20_000;
 /// Accounts between two words about the progress.
 const TOLD_EVERY: u64 = 10_000;
 
@@ -250,7 +252,7 @@ impl<'a> Copy<'a> {
         (self.tell)("copying what is remembered of operations");
         let mut last = None;
         loop {
-            let portion = self.from.operations(last.as_ref(), PORTION)?;
+            let portion = self.from.operations(last.as_ref(), OPERATIONS)?;
             self.to.take_operations(&portion).await?;
             last = portion.last().cloned();
             if last.is_none() {

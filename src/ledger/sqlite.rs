@@ -49,6 +49,9 @@ pub enum OpenError {
     /// The file's format is of another version of the product.
     #[error("`{}` has format {found}, this version knows {known}: use the version that wrote it", .path.display())]
     Format { path: PathBuf, found: i64, known: i64 },
+    /// The file is something else.
+    #[error("`{}` holds no ledger", .0.display())]
+    NoLedger(PathBuf),
     /// The ledger is elsewhere now.
     #[error(
         "the ledger in `{}` was moved to Redis on {}: set `ledger` to its address, {}",

@@ -6,6 +6,7 @@
 --                         entries are archived · trimmed: the last id that may be gone from the log · lost: 1 where an
 --                         archive before this one had some of that
 -- ARGV  1 archive's id  2 fence  3 position, or nothing to ask for it  4 how long entries stay, in ms  5 how many go
+--       6 now in ms, or nothing for the server's clock
 -- Returns { 'lost' } if a younger lease was here, { 'behind' } if more is archived than the caller has, { 'taken',
 -- position } or { 'confirmed', number of messages that went }.
 
@@ -42,8 +43,11 @@ end
 redis.call('HSET', archived, 'position', mine)
 
 -- Entries that are archived and old enough go, some at a time.
-local time = redis.call('TIME')
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local now = tonumber(ARGV[6])
+if not now then
+  local time = redis.call('TIME')
+  now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+end
 local kept_from = string.format('%.0f-0', math.max(now - tonumber(ARGV[4]), 0))
 local last = before(mine, kept_from) and mine or '(' .. kept_from
 local gone = redis.call('XRANGE', log, '-', last, 'COUNT', ARGV[5])

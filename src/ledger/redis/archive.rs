@@ -123,6 +123,7 @@ impl Store {
         let position = position.map(|position| position.to_string()).unwrap_or_default();
         let keep = u64::try_from(holder.keep.as_millis()).unwrap_or(u64::MAX);
         script.arg(&holder.archive).arg(holder.fence).arg(position).arg(keep).arg(TRIMMED);
+        script.arg(self.now_for_scripts().map_or_else(String::new, |now| now.millis().to_string()));
         let answer: Vec<String> = self.ask(&shard.log(), &script).await?;
         let words: Vec<&str> = answer.iter().map(String::as_str).collect();
         let strange = || unreadable(&text::Unreadable(format!("{answer:?}")));

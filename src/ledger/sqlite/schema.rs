@@ -53,13 +53,19 @@ pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
     Ok(db)
 }
 
-/// Opens the file at `path` to read all of it, also if its ledger was moved.
+/// Opens the file at `path` to read all of it, also if its ledger was moved. A file that is no ledger is left as it is.
 pub(super) fn open_to_export(path: &Path) -> Result<Connection, OpenError> {
     let sqlite = |source| OpenError::Sqlite { path: path.to_owned(), source };
-    let db = connect(path).map_err(sqlite)?;
-    match format(&db).map_err(sqlite)? {
-        FORMAT | MOVED => Ok(db),
-        found => Err(other_format(path, &db, found)),
+    let found = open_read_only(path).and_then(|db| {
+        let application = db.query_row("PRAGMA application_id", [], |row| row.get(0))?;
+        Ok((application, format(&db)?))
+    });
+    match found.map_err(sqlite)? {
+        (APPLICATION, FORMAT | MOVED) => connect(path).map_err(sqlite),
+        (APPLICATION, found) => {
+            Err(OpenError::Format { path: path.to_owned(), found, known: FORMAT })
+        }
+        (_, _) => Err(OpenError::NoLedger(path.to_owned())),
     }
 }
 

@@ -6,11 +6,19 @@ mod killed;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use creditgate::credit::Timestamp;
+use creditgate::ledger::archive::{Archive, Archiver, Settings};
+use creditgate::ledger::{Clock, Ledger, redis};
+use creditgate::metrics::Metrics;
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use super::Server;
+use super::promises::{funded, now};
 use crate::harness::{Launch, SOON, Setup, World, eventually};
 
 /// How long a gateway may take to see that another one no longer archives, and to catch up.
@@ -172,4 +180,38 @@ async fn archive_and_redis_are_one_history() {
     assert_eq!(world.verify().await["entries"], sum + 2);
     world.stop().await.close().await;
     assert_eq!(archived(&folder)["a"], numbers["a"] + 2);
+}
+
+/// Where scripts may not ask the server for the time, what is old is so by the gateway's clock.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_old_may_be_told_by_the_gateways_clock() {
+    let (server, folder) = (Server::start(&[]), tempfile::tempdir().unwrap());
+    // Some days ago, by this clock: nothing is old yet.
+    let behind = Arc::new(AtomicI64::new(10 * 86_400_000));
+    let told = Arc::clone(&behind);
+    let clock: Clock =
+        Arc::new(move || Timestamp::from_millis(now().millis() - told.load(Ordering::SeqCst)));
+    let settings = redis::Settings { time: redis::Time::Gateway, ..redis::Settings::default() };
+    let store = redis::Store::open(&server.url(), Arc::clone(&clock), settings).await.unwrap();
+    let archive = Arc::new(Archive::open(folder.path()).unwrap());
+    let store = Arc::new(store.with_archive(Arc::clone(&archive)));
+    let ledger = Ledger::Redis(Arc::clone(&store));
+    funded(&ledger, "acc", 5).await;
+    let (metrics, stop) = (Arc::new(Metrics::new()), CancellationToken::new());
+    let settings = Settings { keep: Duration::from_secs(1), rotate: 1 << 20 };
+    let archiver = Archiver::new(store, archive, settings, clock, metrics, stop.clone());
+    let archiving = tokio::spawn(archiver.run());
+    eventually("both entries are archived", CAUGHT_UP, async || {
+        (!files(folder.path()).is_empty() && archived(folder.path()).get("acc") == Some(&2))
+            .then_some(())
+    })
+    .await;
+    assert_eq!(in_redis(&server).await, 2);
+    behind.store(0, Ordering::SeqCst);
+    all_archived(&server).await;
+    assert!(ledger.audit().await.unwrap().is_clean());
+    stop.cancel();
+    archiving.await.unwrap();
+    let lease: Option<String> = command(&server, &["GET", "{archive}:lease"]).await;
+    assert_eq!(lease, None, "whoever ends gives its turn back");
 }

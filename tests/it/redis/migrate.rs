@@ -14,6 +14,7 @@ use creditgate::ledger::{Clock, Ledger, sqlite};
 
 use super::{Server, Side, one_of, redis_url};
 use crate::core::history::{self, History, Resolver};
+use crate::harness::{SOON, eventually};
 
 const SMALL: u64 = 10;
 const VAST: u64 = 3;
@@ -77,7 +78,13 @@ async fn moved_in_the_middle(
 }
 
 async fn moved(path: &std::path::Path, to: &str, clock: &Clock) -> Ledger {
-    let mut from = sqlite::Export::open(path).unwrap();
+    // A process that another test is just starting has the lock for a moment, too.
+    let mut from =
+        eventually("nobody has the file", SOON, async || match sqlite::Export::open(path) {
+            Err(sqlite::OpenError::InUse(_)) => None,
+            opened => Some(opened.unwrap()),
+        })
+        .await;
     let settings = Settings { time: Time::Gateway, ..Settings::default() };
     let store = Store::open(&redis_url(to), Arc::clone(clock), settings).await.unwrap();
     let moving = Move {

@@ -103,6 +103,15 @@ async fn everything_goes_on_where_it_was() {
     let keys = json_of(&world, "/admin/v1/keys?service=true").await;
     let revoke = format!("/admin/v1/keys/{}", keys["keys"][0]["id"].as_str().unwrap());
     assert_eq!(world.admin("DELETE", &revoke).send().await.status, 200);
+
+    // Back to the file, as the manual says, where what happened since may be lost.
+    world.stop().await.close().await;
+    let db = rusqlite::Connection::open(from.strip_prefix("sqlite://").unwrap()).unwrap();
+    db.execute_batch("DROP TABLE moved; PRAGMA user_version = 1").unwrap();
+    drop(db);
+    world.launch.ledger = from;
+    world.restart().await;
+    assert_eq!(world.left("a").await, 97);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -160,9 +169,29 @@ fn a_mistake_is_told_and_a_password_is_not() {
         assert!(!words(&output).contains("hunter2"), "{}", words(&output));
         assert!(!folder.path().join("ledger.db").exists(), "no file is made");
     }
-    // There is a file, and nobody at the other end.
-    std::fs::File::create(folder.path().join("ledger.db")).unwrap();
+    // A file that is no ledger is left as it is.
+    let path = folder.path().join("ledger.db");
+    std::fs::File::create(&path).unwrap();
     let output = migrate(&["--from", &file, "--to", secret], &[]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(!words(&output).contains("hunter2"), "{}", words(&output));
+    assert!(words(&output).contains("holds no ledger"), "{}", words(&output));
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_nobody_answers_nothing_is_moved() {
+    let mut world = Setup::new().account("a", 1).start().await;
+    world.stop().await.close().await;
+    let (from, to) = (world.launch.ledger.clone(), "redis://user:hunter2@127.0.0.1:1");
+    let config = world.launch.folder.join("moved.toml");
+    std::fs::write(&config, format!("ledger = '{to}'")).unwrap();
+    for target in [["--to", to], ["--config", config.to_str().unwrap()]] {
+        let output = migrate(&["--from", &from], &[]).args(target).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        let said = words(&output);
+        assert!(said.contains("the ledger is redis://user:***@127.0.0.1:1"), "{said}");
+        assert!(!said.contains("hunter2"), "{said}");
+    }
+    world.restart().await;
+    assert_eq!(world.left("a").await, 1);
 }

@@ -99,14 +99,22 @@ async fn no_gateway_starts(world: &mut World, on: &str) {
     world.launch.ledger = file;
 }
 
-fn file(world: &World) -> Ledger {
+/// The ledger in the file, as soon as no process that another test is starting has its lock.
+async fn file(world: &World) -> Ledger {
     let path = world.launch.ledger.strip_prefix("sqlite://").unwrap();
-    Ledger::Sqlite(Arc::new(sqlite::Store::open(path.as_ref(), clock()).unwrap()))
+    let store = eventually("nobody has the file", SOON, async || {
+        match sqlite::Store::open(path.as_ref(), clock()) {
+            Err(sqlite::OpenError::InUse(_)) => None,
+            opened => Some(opened.unwrap()),
+        }
+    })
+    .await;
+    Ledger::Sqlite(Arc::new(store))
 }
 
 /// The file is still the ledger.
 async fn goes_on(world: &World, number: u64) {
-    let ledger = file(world);
+    let ledger = file(world).await;
     let grant = Operation::Grant {
         source: format!("in_{number}_more").parse().unwrap(),
         kind: LotKind::Gift,
@@ -120,7 +128,7 @@ async fn goes_on(world: &World, number: u64) {
 }
 
 async fn in_the_file(world: &World) -> (Report, Vec<(AccountId, Vec<Entry>)>) {
-    let ledger = file(world);
+    let ledger = file(world).await;
     let report = ledger.audit().await.unwrap();
     let mut all = Vec::new();
     for number in 0..ACCOUNTS {
