@@ -1,9 +1,7 @@
 //! Each gateway reaches the server through a network that delays replies, cuts connections and loses replies for good.
 
-use std::collections::BTreeSet;
-
 use super::load::{self, Load};
-use super::reckoning::reckon;
+use super::reckoning::{Killed, reckon};
 use crate::exact::STORIES;
 use crate::harness::{Fleet, Network, RedisServer, SOON, Setup, Weather, eventually};
 
@@ -36,7 +34,7 @@ async fn a_bad_network_to_the_server_changes_no_sum() {
         network.calm(true);
     }
     fleet.stop().await;
-    let found = reckon(&fleet, &calls, &BTreeSet::new()).await;
+    let found = reckon(&fleet, &calls, &Killed::new()).await;
     println!("{found:?}, {spoiled} replies spoiled");
     assert_eq!((found.unpaid, found.owed), (0, 0));
     assert!(found.charged > 100 && found.exhausted > 0, "there was no load");
