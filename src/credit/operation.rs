@@ -66,16 +66,18 @@ impl Operation {
         }
     }
 
-    /// Steps that leave no room for this one if they were done under the same id, and the answer then. The books
-    /// forget a call once it is resolved, so the engines look into their memory of ids, which lasts exactly as long as
-    /// an id is accepted.
+    /// Steps that leave no room for this one if they were [done](Self::was_done) under the same id, and the answer
+    /// then. The books forget a call once it is resolved, so the engines look into their memory of ids, which lasts
+    /// exactly as long as an id is accepted.
     pub fn ruled_out_by(&self) -> &'static [(&'static str, Refusal)] {
         match self {
             Self::Charge { .. } => {
                 &[("settle", Refusal::AlreadyResolved), ("release", Refusal::AlreadyResolved)]
             }
-            // It was still on its way when its call was charged: nobody would ever resolve it.
-            Self::Hold { .. } => &[("charge", Refusal::Conflict)],
+            // It was still on its way when its call was charged or given up: nobody would ever resolve it.
+            Self::Hold { .. } => {
+                &[("charge", Refusal::Conflict), ("release", Refusal::AlreadyResolved)]
+            }
             Self::Grant { .. }
             | Self::Gate { .. }
             | Self::Plan { .. }
@@ -84,6 +86,12 @@ impl Operation {
             | Self::Release
             | Self::Void { .. } => &[],
         }
+    }
+
+    /// Whether the step of this name was done, going by what came of it. A release that found no hold has given up
+    /// the call all the same.
+    pub fn was_done(step: &str, outcome: &Result<Done, Refusal>) -> bool {
+        outcome.is_ok() || step == "release"
     }
 }
 

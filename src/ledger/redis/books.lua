@@ -746,18 +746,21 @@ local function answered(field, fingerprint)
   return known == fingerprint and outcome or '!conflict'
 end
 
+-- A release that found no hold has given up the call all the same.
 local function was_done(name)
   local stored = redis.call('HGET', KEYS[3], id .. '.' .. name)
-  return stored and string.find(stored, '^%x+ [^!]') and true or false
+  return stored and (name == 'release' or string.find(stored, '^%x+ [^!]')) and true or false
 end
 
 -- The refusal where another step under this id leaves no room for this one: the books forget a call once it is
--- resolved, and a hold that arrives after its call was charged would never be resolved.
+-- resolved, and a hold that arrives after its call was charged or given up would never be resolved.
 local function ruled_out(operation)
   if operation == 'charge' and (was_done('settle') or was_done('release')) then
     return '!already_resolved'
   elseif operation == 'hold' and was_done('charge') then
     return '!conflict'
+  elseif operation == 'hold' and was_done('release') then
+    return '!already_resolved'
   end
 end
 

@@ -63,7 +63,8 @@ impl Books {
             return refused(if same { outcome } else { Err(Refusal::Conflict) });
         }
         for (other, refusal) in operation.ruled_out_by() {
-            if let Some((_, Ok(_))) = remembered(db, id, other)? {
+            let before = remembered(db, id, other)?;
+            if before.is_some_and(|(_, outcome)| Operation::was_done(other, &outcome)) {
                 return refused(Err(refusal.clone()));
             }
         }

@@ -163,6 +163,11 @@ async fn a_call_is_charged_settled_or_released_and_only_once() {
     assert_eq!(bench.apply(charged, hold(2)).await, Err(Refusal::Conflict), "it comes too late");
     assert_eq!(bench.apply(charged, settle(2)).await, Err(Refusal::AlreadyResolved));
     assert_eq!(bench.apply(refused, charge(1)).await, Ok(paid(1)), "nothing was done for it yet");
+    let given_up = bench.id();
+    assert_eq!(bench.apply(given_up, Operation::Release).await, Err(Refusal::AlreadyResolved));
+    bench.reopen().await;
+    assert_eq!(bench.apply(given_up, hold(1)).await, Err(Refusal::AlreadyResolved), "too late");
+    assert_eq!(bench.apply(given_up, charge(1)).await, Err(Refusal::AlreadyResolved));
     assert_eq!(bench.held().await.balance(), 5_000_000);
     bench.assert_clean().await;
 }

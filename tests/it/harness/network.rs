@@ -9,6 +9,7 @@ use rand::{Rng, SeedableRng};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::RedisServer;
@@ -39,6 +40,9 @@ struct State {
     weather: Weather,
     calm: AtomicBool,
     spoiled: AtomicUsize,
+    /// What is asked on connections before this one waits.
+    dammed: watch::Sender<usize>,
+    connections: AtomicUsize,
 }
 
 impl Network {
@@ -48,7 +52,9 @@ impl Network {
         let url = format!("redis://{}", listener.local_addr().unwrap());
         let upstream = server.url().trim_start_matches("redis://").to_owned();
         let (calm, spoiled) = (AtomicBool::new(false), AtomicUsize::new(0));
-        let state = Arc::new(State { upstream, weather, calm, spoiled });
+        let (dammed, connections) = (watch::Sender::new(0), AtomicUsize::new(0));
+        let state = State { upstream, weather, calm, spoiled, dammed, connections };
+        let state = Arc::new(state);
         let shared = Arc::clone(&state);
         let task = tokio::spawn(async move {
             let mut random = StdRng::seed_from_u64(seed);
@@ -71,6 +77,16 @@ impl Network {
         self.state.calm.store(calm, Ordering::Relaxed);
     }
 
+    /// What is asked from now on waits on its way, on connections that are open.
+    pub fn dam(&self) {
+        self.state.dammed.send_replace(self.state.connections.load(Ordering::Relaxed));
+    }
+
+    /// What has waited arrives.
+    pub fn undam(&self) {
+        self.state.dammed.send_replace(0);
+    }
+
     /// Replies that were lost or cut off.
     pub fn spoiled(&self) -> usize {
         self.state.spoiled.load(Ordering::Relaxed)
@@ -88,13 +104,30 @@ async fn forward(client: TcpStream, random: StdRng, state: Arc<State>) -> std::i
     let server = TcpStream::connect(&state.upstream).await?;
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
-    let (mut from_client, to_client) = client.into_split();
-    let (from_server, mut to_server) = server.into_split();
-    let asking =
-        tokio::spawn(async move { tokio::io::copy(&mut from_client, &mut to_server).await });
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
+    let number = state.connections.fetch_add(1, Ordering::Relaxed);
+    let asking = tokio::spawn(requests(from_client, to_server, number, Arc::clone(&state)));
     let replied = replies(from_server, to_client, random, &state).await;
     asking.abort();
     replied
+}
+
+async fn requests(
+    mut from_client: OwnedReadHalf,
+    mut to_server: OwnedWriteHalf,
+    number: usize,
+    state: Arc<State>,
+) -> std::io::Result<()> {
+    let (mut bytes, mut dammed) = (vec![0; 64 * 1024], state.dammed.subscribe());
+    loop {
+        let length = from_client.read(&mut bytes).await?;
+        if length == 0 {
+            return Ok(());
+        }
+        let _ = dammed.wait_for(|dammed| number >= *dammed).await;
+        to_server.write_all(&bytes[..length]).await?;
+    }
 }
 
 async fn replies(

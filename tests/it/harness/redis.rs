@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use ::redis::AsyncConnectionConfig;
+use ::redis::{AsyncConnectionConfig, FromRedisValue};
 use creditgate::config::RedisUrl;
 use rand::Rng;
 
@@ -72,6 +72,11 @@ impl RedisServer {
 
     /// Has it carry out a command, on a connection of its own.
     pub async fn command(&self, words: &[&str]) -> ::redis::Value {
+        self.ask(words).await
+    }
+
+    /// The same, where the answer has a form.
+    pub async fn ask<T: FromRedisValue>(&self, words: &[&str]) -> T {
         let client = ::redis::Client::open(self.url()).unwrap();
         let patient = AsyncConnectionConfig::new().set_response_timeout(Some(SOON));
         let patient = patient.set_connection_timeout(Some(SOON));

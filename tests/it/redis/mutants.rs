@@ -108,6 +108,8 @@ const MUTANTS: &[(&str, &str)] = &[
     ("was_done('settle') or was_done('release')", "was_done('settle')"),
     ("was_done('settle') or was_done('release')", "was_done('release')"),
     ("operation == 'hold' and was_done('charge')", "false"),
+    ("operation == 'hold' and was_done('release')", "false"),
+    ("(name == 'release' or string.find(stored, '^%x+ [^!]'))", "string.find(stored, '^%x+ [^!]')"),
     ("string.find(stored, '^%x+ [^!]')", "string.find(stored, '^%x+ ')"),
     ("if not fresh[field] then", "if false then"),
     ("source and value ~= source.text", "source and not source.text"),

@@ -177,6 +177,7 @@ async fn what_is_changed_through_one_gateway_holds_for_the_next_call_on_all_othe
     let four = ["grant", "empty", "4", "--kind", "purchased", "--source", "invoice:1"];
     fleet.gateways[2].run(&four);
     assert_eq!(all("empty").await, each(200, ""));
+    fleet.resolved().await;
     assert_eq!(all("empty").await, each(402, "insufficient_quota"));
     // The same invoice, told to another gateway.
     fleet.gateways[3].run(&four);

@@ -1,14 +1,12 @@
 //! Gateways and their server are killed in the middle of work: each call that was served is charged once, or is on the
 //! list of those that may have been served unpaid.
 
-use std::collections::BTreeSet;
-
 use creditgate::credit::Operation;
 use creditgate::ledger::journal::Waiting;
 use serde_json::json;
 
-use super::load::{self, Life, Load};
-use super::reckoning::reckon;
+use super::load::{self, Load};
+use super::reckoning::{Killed, reckon};
 use crate::exact::{STORIES, Story, story};
 use crate::harness::{Fleet, RedisServer, SOON, eventually};
 
@@ -69,24 +67,22 @@ async fn killed_gateways_and_a_killed_server_charge_nothing_twice_and_list_what_
 
 /// Kills one gateway after another, and the server in between, and starts each again at once. Returns who was killed,
 /// and what stood in the journals of those that were killed while the server was away.
-async fn kill(fleet: &mut Fleet, load: &Load) -> (BTreeSet<Life>, Vec<Waiting>) {
-    let (mut killed, mut journaled) = (BTreeSet::new(), Vec::new());
+async fn kill(fleet: &mut Fleet, load: &Load) -> (Killed, Vec<Waiting>) {
+    let (mut killed, mut journaled) = (Killed::new(), Vec::new());
     let gateways = (1..CALLERS * CALLS / KILL_EVERY).map(|kill| kill * KILL_EVERY);
     let mut moments: Vec<usize> = gateways.chain(KILL_SERVER_AT).collect();
     moments.sort_unstable();
     for (gateway, moment) in (0..GATEWAYS).cycle().zip(moments) {
         load.admit(moment + CALLERS);
         load.ended(moment).await;
+        let settled = load.whole();
+        gauge(fleet, gateway, "creditgate_settlements_waiting", |waiting| waiting == 0).await;
         let with_server = KILL_SERVER_AT.contains(&moment);
         if with_server {
             tokio::task::block_in_place(|| fleet.redis.kill());
-            eventually("what has ended is written down", SOON, async || {
-                let metrics = fleet.gateways[gateway].metrics().await;
-                (metrics["creditgate_journal_waiting"] > 0).then_some(())
-            })
-            .await;
+            gauge(fleet, gateway, "creditgate_journal_waiting", |waiting| waiting > 0).await;
         }
-        killed.insert(load.close(gateway));
+        killed.insert(load.close(gateway), settled);
         fleet.gateways[gateway].kill();
         if with_server {
             journaled.extend(fleet.journal(gateway).await);
@@ -97,6 +93,14 @@ async fn kill(fleet: &mut Fleet, load: &Load) -> (BTreeSet<Life>, Vec<Waiting>) 
     }
     load.admit(usize::MAX);
     (killed, journaled)
+}
+
+/// Waits until a gauge of a gateway is as it should be.
+async fn gauge(fleet: &Fleet, gateway: usize, name: &str, is_so: impl Fn(u64) -> bool) {
+    eventually(&format!("{name} is as it should be"), SOON, async || {
+        is_so(fleet.gateways[gateway].metrics().await[name]).then_some(())
+    })
+    .await;
 }
 
 /// What was written down before a kill is in the ledger, as it was written down.

@@ -3,6 +3,7 @@
 //! Each call of an account has a price of its own, by which its hold is known in the ledger whatever became of the
 //! answer that would have told its id.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -118,6 +119,8 @@ pub struct Load {
     /// Calls that may start.
     admitted: watch::Sender<usize>,
     ended: watch::Sender<usize>,
+    /// The calls whose answer came whole.
+    whole: Mutex<BTreeSet<String>>,
 }
 
 impl Load {
@@ -133,6 +136,7 @@ impl Load {
             started: AtomicUsize::new(0),
             admitted: watch::Sender::new(usize::MAX),
             ended: watch::Sender::new(0),
+            whole: Mutex::default(),
         })
     }
 
@@ -171,6 +175,11 @@ impl Load {
     /// Waits until so many calls have ended. Those that are to come again have not.
     pub async fn ended(&self, calls: usize) {
         self.ended.subscribe().wait_for(|ended| *ended >= calls).await.unwrap();
+    }
+
+    /// The calls whose answer has come whole so far: their gateways know that they have ended.
+    pub fn whole(&self) -> BTreeSet<String> {
+        self.whole.lock().unwrap().clone()
     }
 
     /// No call goes to this gateway from now on.
@@ -222,35 +231,39 @@ impl Load {
         body["model"] = format!("m{number}").into();
         let ask = self.client.ask(address, "POST", "/v1/chat/completions").json(&body);
         let ask = ask.of(&self::account(account)).header("x-caller", &call.name());
-        call.end = live(ask.sim(story.switches), story, patience).await;
+        let (end, whole) = live(ask.sim(story.switches), story, patience).await;
+        call.end = end;
+        if whole {
+            self.whole.lock().unwrap().insert(call.name());
+        }
         call
     }
 }
 
-async fn live(ask: Ask, story: Story, patience: Duration) -> End {
+/// Lives a story; says how it ended, and whether its answer came whole.
+async fn live(ask: Ask, story: Story, patience: Duration) -> (End, bool) {
     let opened = if story.leaves_first {
         tokio::select! {
             opened = ask.try_open() => opened,
-            () = tokio::time::sleep(patience) => return End::Asked(None),
+            () = tokio::time::sleep(patience) => return (End::Asked(None), false),
         }
     } else {
         ask.try_open().await
     };
-    let Some(mut answer) = opened else { return End::Asked(None) };
+    let Some(mut answer) = opened else { return (End::Asked(None), false) };
     let (status, id) = (answer.status, answer.request_id());
     // A provider's own refusal carries the id of its call.
     if id.is_none() && [402, 403, 503].contains(&status.as_u16()) {
         let exhausted = answer.reaches(r#""code":"insufficient_quota""#).await;
-        return End::Refused { status, exhausted };
+        return (End::Refused { status, exhausted }, false);
     }
-    match story.leaves_at {
+    let whole = match story.leaves_at {
         Some(text) => {
             answer.reaches(text).await;
+            false
         }
         // Some break off: that is the story.
-        None => {
-            let _ = answer.rest().await;
-        }
-    }
-    End::Asked(id)
+        None => answer.rest().await.is_ok(),
+    };
+    (End::Asked(id), whole)
 }

@@ -1,11 +1,9 @@
 //! Each gateway reaches the server through a network that delays replies, cuts connections and loses replies for good.
 
-use std::collections::BTreeSet;
-
 use super::load::{self, Load};
-use super::reckoning::reckon;
+use super::reckoning::{Killed, reckon};
 use crate::exact::STORIES;
-use crate::harness::{Fleet, Network, RedisServer, Weather};
+use crate::harness::{Fleet, Network, RedisServer, SOON, Setup, Weather, eventually};
 
 const GATEWAYS: u64 = 4;
 const CALLERS: usize = 120;
@@ -36,9 +34,44 @@ async fn a_bad_network_to_the_server_changes_no_sum() {
         network.calm(true);
     }
     fleet.stop().await;
-    let found = reckon(&fleet, &calls, &BTreeSet::new()).await;
+    let found = reckon(&fleet, &calls, &Killed::new()).await;
     println!("{found:?}, {spoiled} replies spoiled");
     assert_eq!((found.unpaid, found.owed), (0, 0));
     assert!(found.charged > 100 && found.exhausted > 0, "there was no load");
     assert!(spoiled >= 10, "the network was too good: {spoiled}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hold_that_arrives_after_its_caller_was_turned_away_holds_nothing() {
+    let redis = RedisServer::start(&["--appendonly", "yes"]);
+    let network = Network::to(&redis, Weather::default(), 0).await;
+    let fleet = Fleet::on(Setup::new().account("a", 2), redis, &[network.url().to_owned()]).await;
+    let gateway = &fleet.gateways[0];
+    // From here on the gateway knows the account and the server the script: the next thing to be asked is the hold.
+    assert_eq!(gateway.chat("a").send().await.status, 200);
+    fleet.resolved().await;
+    network.dam();
+    let refused = gateway.chat("a").send().await;
+    assert_eq!((refused.status.as_u16(), refused.code()), (503, "credit_store_unavailable".into()));
+    // The release takes another way, and is the first to arrive.
+    eventually("the call is given back", SOON, async || {
+        (gateway.metrics().await["creditgate_settlements_waiting"] == 0).then_some(())
+    })
+    .await;
+    let before = steps(&fleet.redis).await;
+    network.undam();
+    eventually("the hold arrives", SOON, async || {
+        (steps(&fleet.redis).await > before).then_some(())
+    })
+    .await;
+    assert_eq!(gateway.verify().await["open_holds"], 0);
+    assert_eq!(gateway.chat("a").send().await.status, 200);
+}
+
+/// How many steps a server was asked for.
+async fn steps(redis: &RedisServer) -> u64 {
+    let told: String = redis.ask(&["INFO", "commandstats"]).await;
+    let calls =
+        told.split_once("cmdstat_evalsha:calls=").and_then(|(_, rest)| rest.split_once(','));
+    calls.unwrap().0.parse().unwrap()
 }

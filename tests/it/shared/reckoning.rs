@@ -31,9 +31,11 @@ pub struct Found {
     pub owed: u64,
 }
 
-/// Holds all sides against each other. The gateways have ended, or have nothing left to do; `killed` are those that
-/// ended without a word.
-pub async fn reckon(fleet: &Fleet, calls: &[Call], killed: &BTreeSet<Life>) -> Found {
+/// The lives that ended without a word, and calls that had been settled before.
+pub type Killed = BTreeMap<Life, BTreeSet<String>>;
+
+/// Holds all sides against each other. The gateways have ended, or have nothing left to do.
+pub async fn reckon(fleet: &Fleet, calls: &[Call], killed: &Killed) -> Found {
     let mut seen: BTreeMap<String, Seen> = BTreeMap::new();
     for request in fleet.provider.seen().await {
         let name = request.headers["x-caller"].clone();
@@ -44,7 +46,9 @@ pub async fn reckon(fleet: &Fleet, calls: &[Call], killed: &BTreeSet<Life>) -> F
     for call in calls {
         let place = (call.account, call.price());
         let (held, seen) = (held.remove(&place), seen.remove(&call.name()));
-        check(call, held.as_ref(), seen.as_ref(), killed.contains(&call.life), &mut found);
+        let settled = killed.get(&call.life);
+        let killed = settled.is_some_and(|settled| !settled.contains(&call.name()));
+        check(call, held.as_ref(), seen.as_ref(), killed, &mut found);
     }
     assert!(seen.is_empty(), "the provider was asked by nobody: {seen:#?}");
     assert!(held.is_empty(), "credits were held for nobody: {:?}", held.keys());
@@ -76,7 +80,7 @@ async fn holds(fleet: &Fleet) -> BTreeMap<(usize, u64), Held> {
     holds
 }
 
-/// One call.
+/// One call; `killed` if its gateway was before it is known to have settled it.
 fn check(call: &Call, held: Option<&Held>, seen: Option<&Seen>, killed: bool, found: &mut Found) {
     let context = || {
         let unsettled = held.and_then(|held| held.unsettled.as_ref());

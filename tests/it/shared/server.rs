@@ -1,9 +1,7 @@
 //! The server is away, empty, slow to come back, or its operator is at work: callers are told, and no sum changes.
 
-use std::collections::BTreeSet;
-
 use super::load::{self, Load};
-use super::reckoning::reckon;
+use super::reckoning::{Killed, reckon};
 use crate::exact::STORIES;
 use crate::harness::{Fleet, Launch, RedisServer, SOON, Setup, World, eventually};
 
@@ -36,7 +34,7 @@ async fn scripts_flushed_connections_killed_and_clients_paused_change_no_sum() {
     load.admit(usize::MAX);
     let calls: Vec<_> = callers.join_all().await.into_iter().flatten().collect();
     fleet.stop().await;
-    let found = reckon(&fleet, &calls, &BTreeSet::new()).await;
+    let found = reckon(&fleet, &calls, &Killed::new()).await;
     println!("{found:?}");
     assert_eq!((found.unpaid, found.owed), (0, 0));
     assert!(found.charged > 100 && found.exhausted > 0, "there was no load");
@@ -93,8 +91,8 @@ async fn a_server_that_is_loading_is_waited_for() {
     redis.kill();
     redis.restart_slowly();
     let loading = async || {
-        let info = redis.command(&["INFO", "persistence"]).await;
-        matches!(&info, ::redis::Value::BulkString(text) if String::from_utf8_lossy(text).contains("loading:1"))
+        let info: String = redis.ask(&["INFO", "persistence"]).await;
+        info.contains("loading:1")
     };
     assert!(loading().await, "the server is too fast for this test");
     let refused = world.chat("a").send().await;
