@@ -13,27 +13,23 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 mod demo;
+mod ledger;
 mod migrate;
 
 pub use demo::demo;
 pub use migrate::{Migrate, migrate};
 
 use crate::admin::{self, Admin};
-use crate::config::{Config, Environment, LedgerUrl, Redis, RedisClock, RedisUrl, Secret};
+use crate::config::{Config, Environment, Secret};
 use crate::credit::Timestamp;
 use crate::directory::Directory;
 use crate::gateway::{self, Gateway, Upstream};
-use crate::ledger::archive::{self, Archive, Archiver};
-use crate::ledger::journal::Journal;
-use crate::ledger::{Clock, Ledger, LedgerError, Settler, redis, sqlite};
+use crate::ledger::{Clock, Ledger, Settler};
 use crate::metrics::Metrics;
 use crate::{server, sim, telemetry};
 
 /// How long the last settlements may take after the last answer.
 const SETTLE_LIMIT: Duration = Duration::from_secs(10);
-
-/// How often a ledger is asked at the start that is not ready yet.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// `creditgate serve`: runs until it is told to stop.
 pub fn serve(config: Option<&Path>) -> anyhow::Result<()> {
@@ -103,10 +99,10 @@ impl App {
         let config = Arc::new(config);
         let metrics = Arc::new(Metrics::new());
         let clock: Clock = Arc::new(now);
-        let (ledger, archiving) = open_ledger(&config, env, &clock, &metrics).await?;
+        let ledger::Opened { ledger, journal, archiving } =
+            ledger::open(&config, env, &clock, &metrics).await?;
         let trust_for = config.outage.trust_for;
         let directory = Directory::new(ledger.clone(), trust_for, Arc::clone(&metrics)).into();
-        let journal = open_journal(&config)?;
         let settler = Settler::start(ledger.clone(), config.limits.hold_ttl, journal);
         let ready = Arc::new(AtomicBool::new(true));
         let gateway = Gateway::new(
@@ -183,95 +179,6 @@ impl Serving {
             tracing::error!(%error, "a listener or the archiver failed");
         }
     }
-}
-
-async fn open_ledger(
-    config: &Config,
-    env: Environment<'_>,
-    clock: &Clock,
-    metrics: &Arc<Metrics>,
-) -> anyhow::Result<(Ledger, Option<Serving>)> {
-    match &config.ledger {
-        LedgerUrl::Sqlite(path) => {
-            let store = sqlite::Store::open(path, Arc::clone(clock))?;
-            Ok((Ledger::Sqlite(Arc::new(store)), None))
-        }
-        LedgerUrl::Redis(url) => {
-            let store = open_redis(url, &config.redis, env, clock).await?;
-            refuse_unfinished(&store).await.with_context(|| format!("the ledger is {url}"))?;
-            let Some(folder) = &config.archive.folder else {
-                return Ok((Ledger::Redis(Arc::new(store)), None));
-            };
-            let archive = Arc::new(Archive::open(folder)?);
-            let store = Arc::new(store.with_archive(Arc::clone(&archive)));
-            let settings = archive::Settings {
-                keep: config.archive.keep,
-                rotate: config.archive.rotate as u64,
-            };
-            let (clock, metrics) = (Arc::clone(clock), Arc::clone(metrics));
-            let ledger = Ledger::Redis(Arc::clone(&store));
-            let archiving = Serving::start(|stop| {
-                Archiver::new(store, archive, settings, clock, metrics, stop).run()
-            });
-            Ok((ledger, Some(archiving)))
-        }
-    }
-}
-
-/// Waits for a server that is reading its file: before that nobody knows whether all of the ledger is there.
-async fn refuse_unfinished(store: &redis::Store) -> Result<(), redis::Unfinished> {
-    loop {
-        match store.refuse_unfinished().await {
-            Err(redis::Unfinished::Ledger(LedgerError::Unavailable(why))) => {
-                tracing::info!(why, "waiting for the ledger");
-                tokio::time::sleep(LOOK_AGAIN).await;
-            }
-            answered => return answered,
-        }
-    }
-}
-
-fn redis_settings(redis: &Redis, env: Environment<'_>) -> anyhow::Result<redis::Settings> {
-    let tls_ca = redis.tls_ca.as_ref().map(|path| {
-        std::fs::read(path).with_context(|| format!("`tls_ca` {} can't be read", path.display()))
-    });
-    let password = redis.sentinel_password.as_ref().map(|source| source.resolve(env));
-    Ok(redis::Settings {
-        response_timeout: redis.response_timeout,
-        connection_timeout: redis.connect_timeout,
-        time: match redis.clock {
-            RedisClock::Server => redis::Time::Server,
-            RedisClock::Gateway => redis::Time::Gateway,
-        },
-        replicas: redis.replicas,
-        replicas_timeout: redis.replicas_timeout,
-        tls_ca: tls_ca.transpose()?,
-        sentinel_user: redis.sentinel_user.clone(),
-        sentinel_password: password.transpose().context("the Sentinels' password is missing")?,
-        ..redis::Settings::default()
-    })
-}
-
-/// A place for settlements to wait, where the ledger may be away while this gateway serves.
-fn open_journal(config: &Config) -> anyhow::Result<Option<Journal>> {
-    let path = &config.outage.journal;
-    Ok(match &config.ledger {
-        LedgerUrl::Sqlite(_) => None,
-        LedgerUrl::Redis(_) => Some(
-            Journal::open(path).context("the journal can't be used: set `journal` in [outage]")?,
-        ),
-    })
-}
-
-async fn open_redis(
-    url: &RedisUrl,
-    redis: &Redis,
-    env: Environment<'_>,
-    clock: &Clock,
-) -> anyhow::Result<redis::Store> {
-    let settings = redis_settings(redis, env)?;
-    let store = redis::Store::open(url, Arc::clone(clock), settings).await;
-    store.with_context(|| format!("the ledger is {url}"))
 }
 
 fn upstreams(

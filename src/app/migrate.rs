@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 
-use super::{environment, now, open_redis, runtime};
+use super::ledger::open_redis;
+use super::{environment, now, runtime};
 use crate::config::{Config, LedgerUrl};
 use crate::ledger::Clock;
 use crate::ledger::migration::{Move, Summary};

@@ -30,10 +30,8 @@ impl Store {
         let shard = Shard::of(account);
         let mut attempts = 1..=ATTEMPTS;
         loop {
-            let written = {
-                let key = keys::books(account);
-                self.ask(&key, cmd("HGET").arg(&key).arg("q")).await?
-            };
+            let books = keys::books(account);
+            let written = self.ask(&books, cmd("HGET").arg(&books).arg("q")).await?;
             let written = Option::<u64>::unwrap_or_default(written);
             let reader = self.reader().await?;
             let start = reader.as_ref().and_then(|reader| reader.position(shard));
@@ -101,8 +99,9 @@ impl Store {
             Time::Gateway => 0,
         };
         let (mut found, mut first) = (BTreeMap::new(), None);
-        for shard in Shard::all() {
-            let mut log = Log::since(shard, since);
+        let in_use = self.shards_in_use().await?;
+        for shard in &in_use {
+            let mut log = Log::since(*shard, since);
             while let Some(portion) = log.next(self).await? {
                 for logged in portion.into_iter().filter(|one| one.entry.fact.hold() == Some(id)) {
                     first = first.or(Some(logged.at));
@@ -123,7 +122,7 @@ impl Store {
         let has_hold = matches!(found.first(), Some((_, Entry { fact: Fact::Hold { .. }, .. })));
         let shards: Vec<Shard> = match found.first() {
             Some((account, _)) => vec![Shard::of(account)],
-            None => Shard::all().collect(),
+            None => in_use,
         };
         for shard in shards {
             let gone = self.gone(shard).await?;
@@ -140,7 +139,7 @@ impl Store {
     /// Checks every account against its entries while they go on: each as it was at one moment.
     pub(in crate::ledger) async fn audit(&self) -> Result<Report, HistoryError> {
         let mut report = Report::default();
-        for shard in Shard::all() {
+        for shard in self.shards_in_use().await? {
             let mut attempt = 1;
             while !self.audit_shard(shard, &mut report, attempt >= ATTEMPTS).await? {
                 attempt += 1;
@@ -175,11 +174,7 @@ impl Store {
         for account in self.shard_names(shard).await? {
             replay.add(account);
         }
-        let mut stored: BTreeMap<AccountId, Account> = BTreeMap::new();
-        for account in replay.accounts.keys() {
-            let books = self.books(account).await?.unwrap_or_default();
-            stored.insert(account.clone(), books);
-        }
+        let stored = self.stored(replay.accounts.keys()).await?;
         // What was written meanwhile, up to the moment at which the books were read.
         while let Some(portion) = log.next(self).await? {
             for logged in portion {

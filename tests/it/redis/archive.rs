@@ -192,7 +192,10 @@ async fn what_is_old_may_be_told_by_the_gateways_clock() {
     let clock: Clock =
         Arc::new(move || Timestamp::from_millis(now().millis() - told.load(Ordering::SeqCst)));
     let settings = redis::Settings { time: redis::Time::Gateway, ..redis::Settings::default() };
-    let store = redis::Store::open(&server.url(), Arc::clone(&clock), settings).await.unwrap();
+    let store =
+        redis::Store::open(&crate::harness::redis_url(&server.url()), Arc::clone(&clock), settings)
+            .await
+            .unwrap();
     let archive = Arc::new(Archive::open(folder.path()).unwrap());
     let store = Arc::new(store.with_archive(Arc::clone(&archive)));
     let ledger = Ledger::Redis(Arc::clone(&store));
