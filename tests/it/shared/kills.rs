@@ -1,6 +1,8 @@
 //! Gateways and their server are killed in the middle of work: each call that was served is charged once, or is on the
 //! list of those that may have been served unpaid.
 
+use std::collections::BTreeSet;
+
 use creditgate::credit::Operation;
 use creditgate::ledger::journal::Waiting;
 use serde_json::json;
@@ -75,12 +77,15 @@ async fn kill(fleet: &mut Fleet, load: &Load) -> (Killed, Vec<Waiting>) {
     for (gateway, moment) in (0..GATEWAYS).cycle().zip(moments) {
         load.admit(moment + CALLERS);
         load.ended(moment).await;
-        let settled = load.whole();
-        gauge(fleet, gateway, "creditgate_settlements_waiting", |waiting| waiting == 0).await;
         let with_server = KILL_SERVER_AT.contains(&moment);
+        let mut settled = BTreeSet::new();
         if with_server {
             tokio::task::block_in_place(|| fleet.redis.kill());
+            load.admit(moment + 2 * CALLERS);
             gauge(fleet, gateway, "creditgate_journal_waiting", |waiting| waiting > 0).await;
+        } else {
+            settled = load.whole();
+            gauge(fleet, gateway, "creditgate_settlements_waiting", |waiting| waiting == 0).await;
         }
         killed.insert(load.close(gateway), settled);
         fleet.gateways[gateway].kill();
