@@ -27,6 +27,7 @@ mod node;
 mod permission;
 mod queries;
 mod scripts;
+mod search;
 mod server;
 mod text;
 mod verdict;
