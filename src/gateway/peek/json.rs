@@ -1,4 +1,4 @@
-//! The fields `model` and `stream` of a JSON object. All else is skipped, without recursion.
+//! The fields `model`, `models` and `stream` of a JSON object. All else is skipped, without recursion.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,9 +7,10 @@ use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAcces
 
 use memchr::memchr2_iter;
 
-use super::{Malformed, NESTING_MAX, Peek, checked_model};
+use super::{MODELS_MAX, Malformed, NESTING_MAX, Peek, checked_model};
 
-pub(super) fn peek(body: &[u8]) -> Result<Peek, Malformed> {
+/// Reads a body. Only where the provider takes one of `several` models is the list of them looked at.
+pub(super) fn peek(body: &[u8], several: bool) -> Result<Peek, Malformed> {
     let text = std::str::from_utf8(body)
         .map_err(|error| Malformed::InvalidUtf8 { at: error.valid_up_to() })?;
     if is_too_deep(body) {
@@ -19,7 +20,7 @@ pub(super) fn peek(body: &[u8]) -> Result<Peek, Malformed> {
         Document::Object(fields) => fields,
         Document::Other => return Err(Malformed::NotAnObject),
     };
-    if let Some(field) = fields.twice {
+    if let Some(field) = fields.twice.filter(|field| several || *field != "models") {
         return Err(Malformed::DuplicateField { field });
     }
     let model = match fields.model {
@@ -36,7 +37,14 @@ pub(super) fn peek(body: &[u8]) -> Result<Peek, Malformed> {
             return Err(Malformed::WrongType { field: "stream" });
         }
     };
-    Ok(Peek { model, stream })
+    let others = match fields.models.filter(|_| several) {
+        None | Some(Models::Null) => Vec::new(),
+        Some(Models::Names(names)) => {
+            names.iter().map(|name| checked_model(name)).collect::<Result<_, _>>()?
+        }
+        Some(Models::Other) => return Err(Malformed::WrongType { field: "models" }),
+    };
+    Ok(Peek { model, others, stream })
 }
 
 /// Whether lists and objects nest too deep. Most bodies have fewer of them than that in all, which is quickly seen.
@@ -74,8 +82,16 @@ enum Document<'a> {
 #[derive(Default)]
 struct Fields<'a> {
     model: Option<Scalar<'a>>,
+    models: Option<Models<'a>>,
     stream: Option<Scalar<'a>>,
     twice: Option<&'static str>,
+}
+
+enum Models<'a> {
+    Null,
+    Names(Vec<Cow<'a, str>>),
+    /// No list of names, or too long a one.
+    Other,
 }
 
 enum Scalar<'a> {
@@ -113,6 +129,12 @@ impl<'de> Visitor<'de> for DocumentVisitor {
             let (field, place) = match &*name {
                 "model" => ("model", &mut fields.model),
                 "stream" => ("stream", &mut fields.stream),
+                "models" => {
+                    if fields.models.replace(map.next_value()?).is_some() {
+                        fields.twice = Some("models");
+                    }
+                    continue;
+                }
                 _ => {
                     map.next_value::<IgnoredAny>()?;
                     continue;
@@ -200,5 +222,62 @@ impl<'de> Visitor<'de> for ScalarVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
         Ok(Scalar::Other)
+    }
+}
+
+impl<'de> Deserialize<'de> for Models<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ModelsVisitor)
+    }
+}
+
+struct ModelsVisitor;
+
+impl<'de> Visitor<'de> for ModelsVisitor {
+    type Value = Models<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
+        Ok(Models::Null)
+    }
+
+    fn visit_bool<E: de::Error>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(Models::Other)
+    }
+
+    fn visit_i64<E: de::Error>(self, _: i64) -> Result<Self::Value, E> {
+        Ok(Models::Other)
+    }
+
+    fn visit_u64<E: de::Error>(self, _: u64) -> Result<Self::Value, E> {
+        Ok(Models::Other)
+    }
+
+    fn visit_f64<E: de::Error>(self, _: f64) -> Result<Self::Value, E> {
+        Ok(Models::Other)
+    }
+
+    fn visit_str<E: de::Error>(self, _: &str) -> Result<Self::Value, E> {
+        Ok(Models::Other)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let mut names = Vec::new();
+        let mut others = false;
+        while let Some(element) = seq.next_element::<Scalar<'de>>()? {
+            match element {
+                Scalar::Text(name) if names.len() < MODELS_MAX => names.push(name),
+                Scalar::Text(_) | Scalar::Null | Scalar::Bool(_) | Scalar::Other => others = true,
+            }
+        }
+        Ok(if others { Models::Other } else { Models::Names(names) })
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Models::Other)
     }
 }

@@ -23,7 +23,7 @@ fn peek_form(at: ModelAt, parts: &[(&str, &str)]) -> Result<Peek, Malformed> {
 
 #[expect(clippy::unnecessary_wraps, reason = "compared with results")]
 fn found(model: &str, stream: bool) -> Result<Peek, Malformed> {
-    Ok(Peek { model: Some(model.to_owned()), stream })
+    Ok(Peek { model: Some(model.to_owned()), others: Vec::new(), stream })
 }
 
 #[test]
@@ -191,4 +191,39 @@ fn no_sentence_is_taken_for_another_error() {
         let sentence = error.to_string().to_lowercase();
         assert!(sentence.ends_with('.') && !words.iter().any(|word| sentence.contains(word)));
     }
+}
+
+#[test]
+fn a_body_may_name_several_models_where_the_provider_takes_one() {
+    let others = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    for (body, model, expected) in [
+        (r#"{"model":"a","models":["b","c"]}"#, Some("a"), others(&["b", "c"])),
+        (r#"{"models":["b"]}"#, None, others(&["b"])),
+        (r#"{"model":"a","models":null}"#, Some("a"), others(&[])),
+        ("{}", None, others(&[])),
+    ] {
+        let peek = json(ModelAt::JsonSeveral, body).unwrap();
+        assert_eq!((peek.model.as_deref(), &peek.others), (model, &expected), "{body}");
+    }
+    let many = format!("{{\"models\":[{}]}}", vec!["\"m\""; MODELS_MAX + 1].join(","));
+    for (body, error) in [
+        (r#"{"models":"b"}"#, Malformed::WrongType { field: "models" }),
+        (r#"{"models":["b",1]}"#, Malformed::WrongType { field: "models" }),
+        (r#"{"models":{}}"#, Malformed::WrongType { field: "models" }),
+        (r#"{"models":["b"],"models":["c"]}"#, Malformed::DuplicateField { field: "models" }),
+        (r#"{"models":[""]}"#, Malformed::NoModel),
+        (many.as_str(), Malformed::WrongType { field: "models" }),
+    ] {
+        assert_eq!(json(ModelAt::JsonSeveral, body), Err(error), "{body}");
+    }
+    // Elsewhere the field is the caller's own.
+    let twice = r#"{"model":"m","models":7,"models":8}"#;
+    assert_eq!(json(ModelAt::Json, twice), found("m", false));
+}
+
+#[test]
+fn a_model_in_a_path_is_decoded() {
+    assert_eq!(model_in_path("arn:aws%2Fx").as_deref(), Ok("arn:aws/x"));
+    assert_eq!(model_in_path("%FF"), Err(Malformed::WrongType { field: "model" }));
+    assert_eq!(model_in_path(&"x".repeat(300)), Err(Malformed::ModelTooLong));
 }
