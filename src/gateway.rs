@@ -56,6 +56,10 @@ const HOLD_LIMIT: Duration = Duration::from_secs(5);
 /// How often a hold is tried again because the account's record had changed meanwhile.
 const STALE_RETRIES: u32 = 3;
 
+/// The content types of answers that are streams whatever was asked for.
+const STREAMS: [&str; 3] =
+    ["text/event-stream", "application/x-ndjson", "application/vnd.amazon.eventstream"];
+
 /// The data plane: everything that a request needs on its way.
 pub struct Gateway {
     config: Arc<Config>,
@@ -375,7 +379,7 @@ impl Gateway {
     ) -> Response<Answer> {
         record.status = Some(response.status());
         let (head, body) = response.into_parts();
-        let is_stream = has_token(&head.headers, &CONTENT_TYPE, "text/event-stream");
+        let is_stream = STREAMS.iter().any(|kind| has_token(&head.headers, &CONTENT_TYPE, kind));
         let stream = is_stream.then(|| self.metrics.stream_opened());
         let body = Answer::passed(body, metered, record, stream);
         Response::from_parts(head, body)

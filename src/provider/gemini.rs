@@ -159,6 +159,7 @@ fn interaction(word: &str) -> EventKind {
         | "interaction.completed"
         | "interaction.incomplete"
         | "interaction.cancelled"
+        | "interaction.canceled"
         | "interaction.requires_action" => EventKind::Done,
         word if word.rsplit('.').next() == Some("delta") => EventKind::Output,
         _ => EventKind::Other,

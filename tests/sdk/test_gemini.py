@@ -93,6 +93,15 @@ def test_an_account_without_credits(demo, gemini):
     assert list(client.models.list()), "free calls go on"
 
 
+def test_an_interaction_without_credits(demo, gemini):
+    """Another client inside of the package, which repeats by itself what may be repeated."""
+    with pytest.raises(Exception, match="used all your AI credits") as refused:
+        gemini("broke").interactions.create(model="sim-small", input="Hello")
+    assert refused.value.status_code == 402
+    assert demo.answered() == 1
+    assert demo.asked() == []
+
+
 def test_retries_that_were_asked_for_stop_at_402(demo, gemini):
     client = gemini("broke", http_options={"retry_options": types.HttpRetryOptions(attempts=3, initial_delay=0.01)})
     with pytest.raises(errors.ClientError):

@@ -294,6 +294,7 @@ fn lookalikes_are_told_apart() {
         (Gemini, "POST", "/v1beta/batches/b:cancel", Class::Free),
         (Gemini, "POST", "/v1beta/files:register", Class::Free),
         (Gemini, "POST", "/v1beta/auth_tokens", Class::SessionGrant),
+        (Gemini, "POST", "/v1beta/interactions/i/auth_tokens", Class::SessionGrant),
         (Gemini, "POST", "/v1beta/interactions/i/cancel", Class::Free),
         (Gemini, "POST", "/v1beta/openai/chat/completions", Class::Metered),
         (Gemini, "POST", "/v1beta/openai/chat/completions/x", Class::Free),
@@ -375,6 +376,7 @@ fn each_published_route_is_known() {
         ("openai-openapi.txt", Dialect::OpenAi, 250),
         ("openai-python.txt", Dialect::OpenAi, 300),
         ("anthropic-python.txt", Dialect::Anthropic, 250),
+        ("google-genai-python.txt", Dialect::Gemini, 60),
     ] {
         let text = fs::read_to_string(folder.join(file)).unwrap();
         let routes: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();

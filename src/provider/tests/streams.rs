@@ -175,6 +175,9 @@ fn interactions(add: Add<'_>) {
     for (word, seen) in [
         ("interaction.created", NOTHING),
         ("content.start", NOTHING),
+        ("interaction.status_update", NOTHING),
+        ("step.start", NOTHING),
+        ("step.delta", OUTPUT),
         ("content.delta", OUTPUT),
         ("interaction.completed", DONE),
         ("error", ERROR),
