@@ -260,7 +260,10 @@ fn upstreams(
         let key: Option<Secret> = match provider.key.as_ref().map(|key| key.resolve(env)) {
             Some(Err(error @ SecretError::Unset(_))) => {
                 tracing::warn!(provider = name.as_str(), %error, "calls to this provider are refused");
-                unset = unset.or(Some(anyhow::Error::new(error).context(why())));
+                // Of several, the default provider's is the one that was forgotten.
+                if unset.is_none() || *name == config.default_provider {
+                    unset = Some(anyhow::Error::new(error).context(why()));
+                }
                 continue;
             }
             key => key.transpose().with_context(why)?,
@@ -270,7 +273,7 @@ fn upstreams(
         upstreams.insert(name.clone(), upstream.with_context(why)?);
     }
     match unset {
-        Some(error) if upstreams.is_empty() => Err(error),
+        Some(error) if upstreams.is_empty() => Err(error.context("no provider has its key")),
         _ => Ok(upstreams),
     }
 }
