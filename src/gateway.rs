@@ -48,7 +48,7 @@ use crate::directory::{Check, Directory};
 use crate::ledger::{Call, Charge, Clock, Ledger, LedgerError, Settler};
 use crate::metrics::{HoldOutcome, LedgerResult, Metrics};
 use crate::policy::{self, Place, Terms};
-use crate::provider::{self, Class, Dialect, Evidence, ModelAt, credentials};
+use crate::provider::{self, Class, Evidence, ModelAt, Route, credentials};
 
 /// How long the ledger may take for a hold. The guard gives back what may have been reserved in spite of it.
 const HOLD_LIMIT: Duration = Duration::from_secs(5);
@@ -200,7 +200,7 @@ impl Gateway {
             record.charged = Some(Credits::ZERO);
             return Ok(Outcome::Passed(response, None));
         }
-        let evidence = evidence(target.place.route.language, response.headers());
+        let evidence = evidence(target.place.route, response.headers());
         let metrics = Arc::clone(&self.metrics);
         let metered = Metered { call, price, evidence, metrics, running };
         Ok(Outcome::Passed(response, Some(metered)))
@@ -415,6 +415,7 @@ fn peeked(head: &request::Parts, place: &Place<'_>, body: &Bytes) -> Result<Peek
         ModelAt::Json
         | ModelAt::JsonOptional
         | ModelAt::JsonSeveral
+        | ModelAt::Batch
         | ModelAt::Multipart
         | ModelAt::JsonOrMultipart
         | ModelAt::Absent => {
@@ -424,9 +425,12 @@ fn peeked(head: &request::Parts, place: &Place<'_>, body: &Bytes) -> Result<Peek
     Ok(Peek { model, ..Peek::default() })
 }
 
-fn evidence(dialect: Dialect, headers: &HeaderMap) -> Evidence {
+fn evidence(route: Route, headers: &HeaderMap) -> Evidence {
+    if !route.is_listed() {
+        return Evidence::unreadable(route.language);
+    }
     let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-    Evidence::for_response(dialect, text(CONTENT_TYPE), text(CONTENT_ENCODING))
+    Evidence::for_response(route.language, text(CONTENT_TYPE), text(CONTENT_ENCODING))
 }
 
 /// Whether a header lists `token`, alone or before a parameter.

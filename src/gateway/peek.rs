@@ -12,11 +12,12 @@ use crate::provider::credentials::percent_decoded;
 
 mod form;
 mod json;
+mod list;
 
 /// Longest model name taken, in bytes.
 pub const MODEL_BYTES_MAX: usize = 256;
 
-/// Most models that a request may name.
+/// Most different models that a request may name.
 pub const MODELS_MAX: usize = 32;
 
 /// Deepest nesting of a JSON body. No provider takes more, and many parsers behind them fail on it.
@@ -27,7 +28,7 @@ pub const NESTING_MAX: usize = 512;
 pub struct Peek {
     /// `None` where the route allows that: never empty.
     pub model: Option<String>,
-    /// Other models of which the provider may take one instead.
+    /// Other models: those of which the provider may take one instead, or those of a batch.
     pub others: Vec<String>,
     /// The client asks for the answer as a stream of events.
     pub stream: bool,
@@ -53,7 +54,8 @@ pub enum Malformed {
     )]
     ModelTooLong,
     #[error(
-        "The field `{field}` has the wrong type; `model` is a string, `stream` true or false, `models` a list of at most {MODELS_MAX} names."
+        "The field `{field}` has the wrong type; `model` is a string, `stream` true or false, `models` a list of at most \
+         {MODELS_MAX} names, `requests` a list of objects with `params`."
     )]
     WrongType { field: &'static str },
     #[error("The field `{field}` is given twice; give it once.")]
@@ -82,7 +84,7 @@ pub fn peek(
     let (form, required) = match at {
         ModelAt::Query | ModelAt::Path | ModelAt::Absent => return Ok(Peek::default()),
         ModelAt::Json => (false, true),
-        ModelAt::JsonOptional | ModelAt::JsonSeveral => (false, false),
+        ModelAt::JsonOptional | ModelAt::JsonSeveral | ModelAt::Batch => (false, false),
         ModelAt::Multipart => (true, true),
         ModelAt::JsonOrMultipart => (is_form, false),
     };
@@ -96,9 +98,25 @@ pub fn peek(
         (false, _) if is_form => {
             return Err(Malformed::WrongContentType { expected: "application/json" });
         }
-        (false, _) => json::peek(body, at == ModelAt::JsonSeveral)?,
+        (false, _) => peek_json(at, json::text(body)?)?,
     };
     if required && peek.model.is_none() { Err(Malformed::NoModel) } else { Ok(peek) }
+}
+
+fn peek_json(at: ModelAt, text: &str) -> Result<Peek, Malformed> {
+    let peek = json::peek(text)?;
+    let others = match at {
+        ModelAt::JsonSeveral => list::alternatives(text)?,
+        ModelAt::Batch => list::of_batch(text)?,
+        ModelAt::Json
+        | ModelAt::JsonOptional
+        | ModelAt::Multipart
+        | ModelAt::JsonOrMultipart
+        | ModelAt::Query
+        | ModelAt::Path
+        | ModelAt::Absent => Vec::new(),
+    };
+    Ok(Peek { others, ..peek })
 }
 
 /// The parameter `model` of a query, decoded.

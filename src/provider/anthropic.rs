@@ -20,7 +20,7 @@ pub(super) const TABLE: &str = include_str!("anthropic.routes");
 pub(super) static RULES: Rules = Rules {
     word: "anthropic",
     routes: LazyLock::new(|| {
-        Table::parse(Dialect::Anthropic, TABLE).with_administration("/v1/organizations/")
+        Table::parse(Dialect::Anthropic, TABLE).with_administration(&["/v1/organizations"])
     }),
     base: "",
     root,

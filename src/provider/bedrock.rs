@@ -75,7 +75,9 @@ fn event(event: Event<'_>) -> EventKind {
         b"contentBlockStart" | b"contentBlockDelta" if !event.whole => EventKind::Output,
         b"contentBlockStart" => block(event.data, |block| block.start),
         b"contentBlockDelta" => block(event.data, |block| block.delta),
-        b"messageStop" => EventKind::Done,
+        b"messageStop" | b"flowCompletionEvent" => EventKind::Done,
+        // Of agents and flows.
+        b"output" | b"flowOutputEvent" | b"returnControl" | b"files" => EventKind::Output,
         _ => EventKind::Other,
     }
 }
@@ -112,22 +114,25 @@ fn chunk(event: Event<'_>) -> EventKind {
         return EventKind::Other;
     };
     let Ok(probe) = serde_json::from_slice::<Probe<'_>>(&data) else {
-        return EventKind::Other;
+        // An agent's text, as it is.
+        return says(!data.is_empty());
     };
     if probe.r#type.is_some() {
         return anthropic::event(Event { name: b"", data: &data, whole: true });
     }
     let texts = [probe.generation, probe.output_text, probe.completion, probe.text];
     let lists = [probe.outputs, probe.choices, probe.images];
-    let output = texts.into_iter().chain(lists).flatten().any(|value| value.0)
-        || probe.content_block_delta.is_some();
+    let output: Vec<bool> = texts.into_iter().chain(lists).flatten().map(|value| value.0).collect();
     let ends = [probe.stop_reason, probe.completion_reason, probe.finish_reason];
-    if output {
+    let ended = ends.into_iter().flatten().any(|end| end.0) || probe.message_stop.is_some();
+    let quiet = [probe.message_start, probe.content_block_stop, probe.metadata];
+    if output.contains(&true) {
         EventKind::Output
-    } else if ends.into_iter().flatten().any(|end| end.0) || probe.message_stop.is_some() {
+    } else if ended {
         EventKind::Done
     } else {
-        EventKind::Other
+        // What a vendor calls otherwise is content too.
+        says(output.is_empty() && quiet.into_iter().flatten().next().is_none())
     }
 }
 
@@ -150,8 +155,6 @@ struct Probe<'a> {
     choices: Option<Substance>,
     #[serde(default)]
     images: Option<Substance>,
-    #[serde(default, rename = "contentBlockDelta")]
-    content_block_delta: Option<Substance>,
     #[serde(default)]
     stop_reason: Option<Substance>,
     #[serde(default, rename = "completionReason")]
@@ -160,4 +163,10 @@ struct Probe<'a> {
     finish_reason: Option<Substance>,
     #[serde(default, rename = "messageStop")]
     message_stop: Option<Substance>,
+    #[serde(default, rename = "messageStart")]
+    message_start: Option<Substance>,
+    #[serde(default, rename = "contentBlockStop")]
+    content_block_stop: Option<Substance>,
+    #[serde(default)]
+    metadata: Option<Substance>,
 }

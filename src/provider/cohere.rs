@@ -63,13 +63,15 @@ fn event(event: Event<'_>) -> EventKind {
         "stream-error" | "error" => EventKind::Error,
         "content-delta" => says(probe.delta.message.content),
         "tool-plan-delta" => says(probe.delta.message.tool_plan),
-        "text-generation" => says(probe.text),
         "tool-call-start"
         | "tool-call-delta"
         | "citation-start"
         | "tool-calls-chunk"
         | "tool-calls-generation"
         | "citation-generation" => EventKind::Output,
+        // Texts that were generated without a conversation have no kind.
+        "" if probe.is_finished => EventKind::Done,
+        "text-generation" | "" => says(probe.text),
         _ => EventKind::Other,
     }
 }
@@ -89,6 +91,8 @@ struct Probe<'a> {
     delta: Delta<'a>,
     #[serde(default)]
     text: Option<Substance>,
+    #[serde(default)]
+    is_finished: bool,
     #[serde(borrow, default)]
     finish_reason: Option<Cow<'a, str>>,
 }

@@ -51,6 +51,12 @@ impl Evidence {
         Self { dialect, watch, bytes: false, output: false, error: false, done: false }
     }
 
+    /// For the answer of a route that no table knows, whose events nobody can read: only [`Self::saw_bytes`] is known.
+    pub fn unreadable(dialect: Dialect) -> Self {
+        let watch = Watch::Nothing;
+        Self { dialect, watch, bytes: false, output: false, error: false, done: false }
+    }
+
     /// Takes the next bytes of the answer.
     pub fn feed(&mut self, chunk: &[u8]) {
         self.bytes |= !chunk.is_empty();
@@ -173,7 +179,8 @@ mod tests {
     fn what_cannot_be_read_only_shows_bytes() {
         let json = Evidence::for_response(Dialect::OpenAi, Some("application/json"), None);
         let none = Evidence::for_response(Dialect::OpenAi, None, None);
-        for mut evidence in [json, none, stream(Some("gzip"))] {
+        let unknown = Evidence::unreadable(Dialect::OpenAi);
+        for mut evidence in [json, none, stream(Some("gzip")), unknown] {
             assert!(!evidence.saw_bytes());
             evidence.feed(CONTENT.as_bytes());
             assert!(evidence.saw_bytes() && !evidence.saw_output() && !evidence.is_readable());

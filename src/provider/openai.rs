@@ -20,7 +20,8 @@ pub(super) const TABLE: &str = include_str!("openai.routes");
 pub(super) static RULES: Rules = Rules {
     word: "openai",
     routes: LazyLock::new(|| {
-        Table::parse(Dialect::OpenAi, TABLE).with_administration("/v1/organization/")
+        Table::parse(Dialect::OpenAi, TABLE)
+            .with_administration(&["/v1/organization", "/v1/projects"])
     }),
     base: "/v1",
     root,

@@ -73,6 +73,8 @@ pub enum ModelAt {
     Path,
     /// The field `model` of a JSON object, or the list `models`, of which the provider takes one. Both may be missing.
     JsonSeveral,
+    /// The field `model` in the `params` of each of the `requests` of a JSON object.
+    Batch,
     /// Not in the request.
     Absent,
 }

@@ -11,8 +11,8 @@ use super::{Class, Dialect, ModelAt, Operation, Path, Route};
 pub(super) struct Table {
     language: Dialect,
     routers: Vec<Routes>,
-    /// The whole beginning of the provider's administration, so that what is not listed below it is no unknown read.
-    administration: Option<&'static str>,
+    /// Where the provider's administration begins: what is not listed there is no unknown read.
+    administration: &'static [&'static str],
 }
 
 /// The routes of one method and one verb.
@@ -42,7 +42,7 @@ impl Table {
     ///
     /// On any fault in the text, which the tests would show first.
     pub(super) fn parse(language: Dialect, text: &'static str) -> Self {
-        let mut table = Self { language, routers: Vec::new(), administration: None };
+        let mut table = Self { language, routers: Vec::new(), administration: &[] };
         for line in lines(text) {
             let added = match line.strip_prefix('@') {
                 Some(include) => table.include(include),
@@ -55,9 +55,9 @@ impl Table {
         table
     }
 
-    /// The same, with all that begins with `beginning` for administration.
-    pub(super) fn with_administration(self, beginning: &'static str) -> Self {
-        Self { administration: Some(beginning), ..self }
+    /// The same, with all from these `beginnings` on for administration.
+    pub(super) fn with_administration(self, beginnings: &'static [&'static str]) -> Self {
+        Self { administration: beginnings, ..self }
     }
 
     /// See [`super::Dialect::route`].
@@ -87,7 +87,11 @@ impl Table {
                 language,
             };
         }
-        let administration = self.administration.filter(|beginning| path.starts_with(beginning));
+        let administers = |beginning: &&&'static str| {
+            let rest = path.strip_prefix(**beginning);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let administration = self.administration.iter().find(administers).copied();
         let (class, pattern) = match administration {
             Some(beginning) => (Class::Administration, beginning),
             None => (Class::Unknown, UNLISTED),
@@ -213,6 +217,7 @@ fn model_at(word: &str) -> anyhow::Result<ModelAt> {
         "query" => ModelAt::Query,
         "path" => ModelAt::Path,
         "json+" => ModelAt::JsonSeveral,
+        "batch" => ModelAt::Batch,
         "-" => ModelAt::Absent,
         _ => anyhow::bail!("`{word}` is no place of a model"),
     })

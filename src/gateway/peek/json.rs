@@ -1,4 +1,4 @@
-//! The fields `model`, `models` and `stream` of a JSON object. All else is skipped, without recursion.
+//! The fields `model` and `stream` of a JSON object. All else is skipped, without recursion.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,20 +7,21 @@ use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAcces
 
 use memchr::memchr2_iter;
 
-use super::{MODELS_MAX, Malformed, NESTING_MAX, Peek, checked_model};
+use super::{Malformed, NESTING_MAX, Peek, checked_model};
 
-/// Reads a body. Only where the provider takes one of `several` models is the list of them looked at.
-pub(super) fn peek(body: &[u8], several: bool) -> Result<Peek, Malformed> {
+/// The text of a body, if it nests no deeper than it may.
+pub(super) fn text(body: &[u8]) -> Result<&str, Malformed> {
     let text = std::str::from_utf8(body)
         .map_err(|error| Malformed::InvalidUtf8 { at: error.valid_up_to() })?;
-    if is_too_deep(body) {
-        return Err(Malformed::TooDeep);
-    }
+    if is_too_deep(body) { Err(Malformed::TooDeep) } else { Ok(text) }
+}
+
+pub(super) fn peek(text: &str) -> Result<Peek, Malformed> {
     let fields = match serde_json::from_str::<Document<'_>>(text).map_err(not_json)? {
         Document::Object(fields) => fields,
         Document::Other => return Err(Malformed::NotAnObject),
     };
-    if let Some(field) = fields.twice.filter(|field| several || *field != "models") {
+    if let Some(field) = fields.twice {
         return Err(Malformed::DuplicateField { field });
     }
     let model = match fields.model {
@@ -37,14 +38,7 @@ pub(super) fn peek(body: &[u8], several: bool) -> Result<Peek, Malformed> {
             return Err(Malformed::WrongType { field: "stream" });
         }
     };
-    let others = match fields.models.filter(|_| several) {
-        None | Some(Models::Null) => Vec::new(),
-        Some(Models::Names(names)) => {
-            names.iter().map(|name| checked_model(name)).collect::<Result<_, _>>()?
-        }
-        Some(Models::Other) => return Err(Malformed::WrongType { field: "models" }),
-    };
-    Ok(Peek { model, others, stream })
+    Ok(Peek { model, others: Vec::new(), stream })
 }
 
 /// Whether lists and objects nest too deep. Most bodies have fewer of them than that in all, which is quickly seen.
@@ -70,7 +64,7 @@ fn is_too_deep(body: &[u8]) -> bool {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "given to map_err")]
-fn not_json(error: serde_json::Error) -> Malformed {
+pub(super) fn not_json(error: serde_json::Error) -> Malformed {
     Malformed::NotJson { line: error.line(), column: error.column() }
 }
 
@@ -82,16 +76,8 @@ enum Document<'a> {
 #[derive(Default)]
 struct Fields<'a> {
     model: Option<Scalar<'a>>,
-    models: Option<Models<'a>>,
     stream: Option<Scalar<'a>>,
     twice: Option<&'static str>,
-}
-
-enum Models<'a> {
-    Null,
-    Names(Vec<Cow<'a, str>>),
-    /// No list of names, or too long a one.
-    Other,
 }
 
 enum Scalar<'a> {
@@ -129,12 +115,6 @@ impl<'de> Visitor<'de> for DocumentVisitor {
             let (field, place) = match &*name {
                 "model" => ("model", &mut fields.model),
                 "stream" => ("stream", &mut fields.stream),
-                "models" => {
-                    if fields.models.replace(map.next_value()?).is_some() {
-                        fields.twice = Some("models");
-                    }
-                    continue;
-                }
                 _ => {
                     map.next_value::<IgnoredAny>()?;
                     continue;
@@ -222,62 +202,5 @@ impl<'de> Visitor<'de> for ScalarVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
         Ok(Scalar::Other)
-    }
-}
-
-impl<'de> Deserialize<'de> for Models<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ModelsVisitor)
-    }
-}
-
-struct ModelsVisitor;
-
-impl<'de> Visitor<'de> for ModelsVisitor {
-    type Value = Models<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("any value")
-    }
-
-    fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
-        Ok(Models::Null)
-    }
-
-    fn visit_bool<E: de::Error>(self, _: bool) -> Result<Self::Value, E> {
-        Ok(Models::Other)
-    }
-
-    fn visit_i64<E: de::Error>(self, _: i64) -> Result<Self::Value, E> {
-        Ok(Models::Other)
-    }
-
-    fn visit_u64<E: de::Error>(self, _: u64) -> Result<Self::Value, E> {
-        Ok(Models::Other)
-    }
-
-    fn visit_f64<E: de::Error>(self, _: f64) -> Result<Self::Value, E> {
-        Ok(Models::Other)
-    }
-
-    fn visit_str<E: de::Error>(self, _: &str) -> Result<Self::Value, E> {
-        Ok(Models::Other)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        let mut names = Vec::new();
-        let mut others = false;
-        while let Some(element) = seq.next_element::<Scalar<'de>>()? {
-            match element {
-                Scalar::Text(name) if names.len() < MODELS_MAX => names.push(name),
-                Scalar::Text(_) | Scalar::Null | Scalar::Bool(_) | Scalar::Other => others = true,
-            }
-        }
-        Ok(if others { Models::Other } else { Models::Names(names) })
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Models::Other)
     }
 }

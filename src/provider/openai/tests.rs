@@ -35,6 +35,9 @@ fn lookalikes_are_told_apart() {
         ("POST", "/v1/realtime/client_secrets", Class::SessionGrant),
         ("GET", "/v1/organization/costs", Class::Administration),
         ("GET", "/v1/organization/brand/new", Class::Administration),
+        ("GET", "/v1/organization", Class::Administration),
+        ("GET", "/v1/organizationx", Class::Unknown),
+        ("POST", "/v1/projects/p/brand/new", Class::Administration),
     ] {
         assert_eq!(find(method, false, path).class, class, "{method} {path}");
     }

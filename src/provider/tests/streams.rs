@@ -219,6 +219,10 @@ fn cohere(add: Add<'_>) {
     let v1 = r#"{"is_finished":false,"event_type":"text-generation","text":"Hi"}"#;
     let v1_start = r#"{"is_finished":false,"event_type":"stream-start","generation_id":"g"}"#;
     let v1_end = r#"{"is_finished":true,"event_type":"stream-end","finish_reason":"COMPLETE"}"#;
+    let plain = r#"{"text":"Hi","is_finished":false}"#;
+    let plain_end = r#"{"is_finished":true,"finish_reason":"COMPLETE","response":{}}"#;
+    add(Dialect::Cohere, stream, lines(&[plain, plain_end]), OUTPUT);
+    add(Dialect::Cohere, stream, lines(&[plain_end]), DONE);
     add(Dialect::Cohere, stream, lines(&[v1_start]), NOTHING);
     add(Dialect::Cohere, stream, lines(&[v1_start, v1, v1_end]), OUTPUT);
     add(Dialect::Cohere, stream, lines(&[v1_start, v1_end]), DONE);
@@ -246,6 +250,9 @@ fn bedrock(add: Add<'_>) {
         (r#"{"generation":"","stop_reason":"stop"}"#, DONE),
         (r#"{"outputText":"Hi","completionReason":null}"#, OUTPUT),
         (r#"{"messageStart":{"role":"assistant"}}"#, NOTHING),
+        (r#"{"metadata":{"usage":{}}}"#, NOTHING),
+        (r#"{"a new vendor's word":"Hi"}"#, OUTPUT),
+        ("an agent's text", OUTPUT),
         (r#"{"contentBlockDelta":{"delta":{"text":"Hi"}}}"#, OUTPUT),
     ] {
         add(Dialect::Bedrock, aws, binary(&[("event", "chunk", &chunk(vendor))]), seen);

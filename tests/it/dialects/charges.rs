@@ -1,7 +1,9 @@
 //! What a stream of Anthropic's or Google's costs when it ends early, and that its bytes are the provider's own.
 
+use serde_json::json;
+
 use super::{CONTENT_STREAM, content, message, three};
-use crate::harness::{Ask, World};
+use crate::harness::{Ask, Canned, World};
 
 fn streams(world: &World) -> [(&'static str, Ask); 3] {
     [
@@ -70,4 +72,22 @@ async fn a_stream_is_what_the_provider_sent_however_it_is_cut() {
             assert_eq!(answer.sha256(), sent.response_sha256, "{name} {seed}");
         }
     }
+}
+
+/// Nobody can tell what the events of a new route mean, so that they are not asked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_stream_of_an_unknown_route_costs_when_it_ends() {
+    let answer: &[u8] =
+        b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: {\"new\":1}\n\n";
+    let canned = Canned::start(answer).await;
+    let world = three().upstream(canned.address).account("a", 10).start().await;
+    for path in ["/v1/brand/new", "/anthropic/v1/brand/new", "/gemini/v1beta/brand/new"] {
+        let before = world.left("a").await;
+        assert_eq!(world.ask("POST", path).of("a").json(&json!({})).send().await.status, 200);
+        assert_eq!(before - world.left("a").await, 1, "{path}");
+    }
+    // Of a route that is known they are: this says nothing and does not end as it should.
+    let before = world.left("a").await;
+    assert_eq!(message(&world, "a", true).send().await.status, 200);
+    assert_eq!(before - world.left("a").await, 0);
 }

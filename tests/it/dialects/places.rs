@@ -163,6 +163,9 @@ async fn a_model_has_its_price_wherever_the_dialect_names_it() {
         let answer = ask.send().await;
         assert_eq!(answer.header("x-credits-charged"), Some(charged), "{:?}", answer.body);
     }
+    let batch = json!({ "requests": [{ "params": { "model": "m" } }, { "params": { "model": "dear-one" } }] });
+    let answer = world.ask("POST", "/v1/messages/batches").of("a").json(&batch).send().await;
+    assert_eq!(answer.header("x-credits-charged"), Some("5"), "{:?}", answer.body);
     // Two names for one model: whichever the provider takes, it is not sent.
     let twice = r#"{"model":"sim-small","model":"dear-one","max_tokens":1,"messages":[]}"#;
     let answer = world.ask("POST", MESSAGES).of("a").body(twice).send().await;
