@@ -131,7 +131,9 @@ pub enum Credential {
 struct Rules {
     /// The dialect's name in the configuration.
     word: &'static str,
-    /// Its routes.
+    /// Its routes, also for those who speak it below another beginning.
+    table: &'static str,
+    /// The same to look up.
     routes: LazyLock<Table>,
     /// What the base URL of the configuration stands for at the start of a canonical path.
     base: &'static str,

@@ -14,13 +14,11 @@ use super::substance::Content;
 use super::table::Table;
 use super::{Credential, Dialect, EventKind, PathError, Refusal, Root, Rules, Worded};
 
-/// All of its routes, also for those who speak it below another beginning.
-pub(super) const TABLE: &str = include_str!("anthropic.routes");
-
 pub(super) static RULES: Rules = Rules {
     word: "anthropic",
+    table: include_str!("anthropic.routes"),
     routes: LazyLock::new(|| {
-        Table::parse(Dialect::Anthropic, TABLE).with_administration(&["/v1/organizations"])
+        Table::parse(Dialect::Anthropic, RULES.table).with_administration(&["/v1/organizations"])
     }),
     base: "",
     root,

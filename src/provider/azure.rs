@@ -14,7 +14,8 @@ use super::{Credential, Dialect, PathError, Root, Rules, openai};
 
 pub(super) static RULES: Rules = Rules {
     word: "azure",
-    routes: LazyLock::new(|| Table::parse(Dialect::OpenAi, include_str!("azure.routes"))),
+    table: include_str!("azure.routes"),
+    routes: LazyLock::new(|| Table::parse(Dialect::OpenAi, RULES.table)),
     base: "",
     root,
     slashes: model_to_read,

@@ -18,7 +18,8 @@ use super::{Credential, Dialect, EventKind, PathError, Refusal, Root, Rules, Wor
 
 pub(super) static RULES: Rules = Rules {
     word: "bedrock",
-    routes: LazyLock::new(|| Table::parse(Dialect::Bedrock, include_str!("bedrock.routes"))),
+    table: include_str!("bedrock.routes"),
+    routes: LazyLock::new(|| Table::parse(Dialect::Bedrock, RULES.table)),
     base: "",
     root,
     slashes: model,

@@ -12,7 +12,8 @@ use super::{Credential, Dialect, EventKind, PathError, Refusal, Root, Rules, Wor
 
 pub(super) static RULES: Rules = Rules {
     word: "cohere",
-    routes: LazyLock::new(|| Table::parse(Dialect::Cohere, include_str!("cohere.routes"))),
+    table: include_str!("cohere.routes"),
+    routes: LazyLock::new(|| Table::parse(Dialect::Cohere, RULES.table)),
     base: "",
     root,
     slashes: |_, _| None,

@@ -8,7 +8,8 @@ use super::{Credential, Dialect, PathError, Root, Rules, openai};
 
 pub(super) static RULES: Rules = Rules {
     word: "deepseek",
-    routes: LazyLock::new(|| Table::parse(Dialect::OpenAi, include_str!("deepseek.routes"))),
+    table: include_str!("deepseek.routes"),
+    routes: LazyLock::new(|| Table::parse(Dialect::OpenAi, RULES.table)),
     base: "",
     root,
     slashes: |_, _| None,

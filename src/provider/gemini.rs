@@ -16,7 +16,8 @@ use super::{Credential, Dialect, EventKind, PathError, Refusal, Root, Rules, Wor
 
 pub(super) static RULES: Rules = Rules {
     word: "gemini",
-    routes: LazyLock::new(|| Table::parse(Dialect::Gemini, include_str!("gemini.routes"))),
+    table: include_str!("gemini.routes"),
+    routes: LazyLock::new(|| Table::parse(Dialect::Gemini, RULES.table)),
     base: "",
     root,
     slashes: model_to_read,

@@ -12,7 +12,8 @@ use super::{Credential, Dialect, EventKind, PathError, Refusal, Root, Rules, Wor
 
 pub(super) static RULES: Rules = Rules {
     word: "mistral",
-    routes: LazyLock::new(|| Table::parse(Dialect::Mistral, include_str!("mistral.routes"))),
+    table: include_str!("mistral.routes"),
+    routes: LazyLock::new(|| Table::parse(Dialect::Mistral, RULES.table)),
     base: "",
     root,
     slashes: model_to_read,

@@ -13,7 +13,8 @@ use super::{Credential, Dialect, EventKind, PathError, Refusal, Root, Rules, Wor
 
 pub(super) static RULES: Rules = Rules {
     word: "ollama",
-    routes: LazyLock::new(|| Table::parse(Dialect::Ollama, include_str!("ollama.routes"))),
+    table: include_str!("ollama.routes"),
+    routes: LazyLock::new(|| Table::parse(Dialect::Ollama, RULES.table)),
     base: "",
     root,
     slashes: model_to_read,

@@ -14,13 +14,11 @@ use super::substance::{Content, Substance};
 use super::table::Table;
 use super::{Credential, Dialect, EventKind, PathError, Refusal, Root, Rules, Worded};
 
-/// All of its routes, also for those who speak it below another beginning.
-pub(super) const TABLE: &str = include_str!("openai.routes");
-
 pub(super) static RULES: Rules = Rules {
     word: "openai",
+    table: include_str!("openai.routes"),
     routes: LazyLock::new(|| {
-        Table::parse(Dialect::OpenAi, TABLE)
+        Table::parse(Dialect::OpenAi, RULES.table)
             .with_administration(&["/v1/organization", "/v1/projects"])
     }),
     base: "/v1",

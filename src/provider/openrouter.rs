@@ -10,7 +10,8 @@ use super::{Credential, Dialect, PathError, Root, Rules, openai};
 
 pub(super) static RULES: Rules = Rules {
     word: "openrouter",
-    routes: LazyLock::new(|| Table::parse(Dialect::OpenAi, include_str!("openrouter.routes"))),
+    table: include_str!("openrouter.routes"),
+    routes: LazyLock::new(|| Table::parse(Dialect::OpenAi, RULES.table)),
     base: "",
     root,
     slashes: |_, _| None,

@@ -116,12 +116,7 @@ impl Table {
         let mut word = || words.next().ok_or_else(|| anyhow::anyhow!("a word is missing"));
         let (of, beginning): (Dialect, _) = (word()?.parse()?, word()?);
         let language = words.next().map_or(Ok(of), str::parse)?;
-        let text = match of {
-            Dialect::OpenAi => super::openai::TABLE,
-            Dialect::Anthropic => super::anthropic::TABLE,
-            other => anyhow::bail!("{other} has no table for others"),
-        };
-        for line in lines(text) {
+        for line in lines(of.rules().table) {
             for (method, route) in row(language, line)? {
                 let rest = route.pattern.strip_prefix("/v1").unwrap_or(route.pattern);
                 // Once for each table, when it is first used.

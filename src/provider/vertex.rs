@@ -10,7 +10,8 @@ use super::{Credential, Dialect, PathError, Root, Rules, gemini};
 
 pub(super) static RULES: Rules = Rules {
     word: "vertex",
-    routes: LazyLock::new(|| Table::parse(Dialect::Gemini, include_str!("vertex.routes"))),
+    table: include_str!("vertex.routes"),
+    routes: LazyLock::new(|| Table::parse(Dialect::Gemini, RULES.table)),
     base: "",
     root,
     slashes: |_, _| None,

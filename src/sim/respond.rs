@@ -98,10 +98,12 @@ impl Provider {
             .placed
             .as_ref()
             .map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()))?;
-        let found = match (request.dialect, route.language) {
-            (Dialect::Anthropic, _) => anthropic::answer(request, route.pattern),
-            (Dialect::Gemini, Dialect::Gemini) => gemini::answer(request, route),
-            (_, _) => openai::answer(request, path, route.pattern, &self.files)?,
+        let found = if route.language == Dialect::Anthropic {
+            anthropic::answer(request, route.pattern)
+        } else if route.language == Dialect::Gemini {
+            gemini::answer(request, route)
+        } else {
+            openai::answer(request, path, route.pattern, &self.files)?
         };
         if let Some(answer) = found {
             return Ok(answer);
