@@ -73,7 +73,16 @@ impl Table {
             self.router(method, verb)?.at(path).ok().map(|found| *found.value)
         };
         let found = (!verb.is_empty()).then(|| at(verb, before)).flatten();
-        found.or_else(|| at("", path)).unwrap_or_else(|| self.unknown(upgrade, path))
+        let found = found.or_else(|| {
+            // A verb that is not listed must not pass as the name of one of many things that are free.
+            let hides = method == "POST" && !verb.is_empty() && self.has_verbs();
+            at("", path).filter(|route| !hides || !route.pattern.contains("{*"))
+        });
+        found.unwrap_or_else(|| self.unknown(upgrade, path))
+    }
+
+    fn has_verbs(&self) -> bool {
+        self.routers.iter().any(|routes| !routes.verb.is_empty())
     }
 
     fn unknown(&self, upgrade: bool, path: &str) -> Route {

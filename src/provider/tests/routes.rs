@@ -56,7 +56,7 @@ fn expanded(pattern: &str) -> Vec<String> {
             .collect();
     }
     if let Some(path) = pattern.strip_suffix("{/...}") {
-        let below = ["", "/a", "/a/b:verb"].map(|rest| format!("{path}{rest}"));
+        let below = ["", "/a", "/a/b/c"].map(|rest| format!("{path}{rest}"));
         return below.iter().flat_map(|path| expanded(path)).collect();
     }
     if let Some(path) = pattern.strip_suffix("{/arn}") {
@@ -290,6 +290,12 @@ fn lookalikes_are_told_apart() {
         (Gemini, "POST", "/v1beta/models/m:generateContent/x:countTokens", Class::Free),
         (Gemini, "POST", "/v1beta/models/m:brandNew", Class::Unknown),
         (Gemini, "POST", "/v1beta/models/m", Class::Unknown),
+        (Gemini, "POST", "/v1beta/agents/a", Class::Free),
+        (Gemini, "POST", "/v1beta/agents/a:brandNew", Class::Unknown),
+        (Gemini, "POST", "/v1beta/corpora/c/documents/d:generateContent", Class::Unknown),
+        (Gemini, "POST", "/v1beta/fileSearchStores/s:importFile", Class::Free),
+        (Gemini, "POST", "/upload/v1beta/fileSearchStores/s:uploadToFileSearchStore", Class::Free),
+        (Gemini, "GET", "/v1beta/fileSearchStores/s/operations/o:1", Class::Free),
         (Gemini, "GET", "/v1beta/models/m:generateContent", Class::Free),
         (Gemini, "POST", "/v1beta/batches/b:cancel", Class::Free),
         (Gemini, "POST", "/v1beta/files:register", Class::Free),
@@ -301,6 +307,8 @@ fn lookalikes_are_told_apart() {
         (Vertex, "POST", &format!("{vertex}/claude:rawPredict"), Class::Metered),
         (Vertex, "POST", &format!("{vertex}/count-tokens:rawPredict"), Class::Free),
         (Vertex, "POST", &format!("{vertex}/count-tokens:streamRawPredict"), Class::Metered),
+        (Vertex, "POST", "/v1/projects/p/locations/l/models/m:generateContent", Class::Unknown),
+        (Vertex, "POST", "/v1/projects/p/locations/l/operations/o:cancel", Class::Free),
         (Azure, "POST", "/openai/deployments/d/chat/completions", Class::Metered),
         (Azure, "POST", "/openai/deployments/d/chat/completions/x", Class::Unknown),
         (Azure, "POST", "/anthropic/v1/messages/count_tokens", Class::Free),
