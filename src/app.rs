@@ -20,7 +20,7 @@ pub use demo::demo;
 pub use migrate::{Migrate, migrate};
 
 use crate::admin::{self, Admin};
-use crate::config::{Config, Environment, Secret};
+use crate::config::{Config, Environment, Secret, SecretError};
 use crate::credit::Timestamp;
 use crate::directory::Directory;
 use crate::gateway::{self, Gateway, Upstream};
@@ -181,20 +181,35 @@ impl Serving {
     }
 }
 
+/// The providers that can be used. One whose key is looked for in an environment variable that is not set is left out,
+/// so that the shipped configuration serves with the keys that there are; without any there is nothing to serve.
 fn upstreams(
     config: &Config,
     env: Environment<'_>,
 ) -> anyhow::Result<BTreeMap<crate::config::Name, Upstream>> {
     let mut upstreams = BTreeMap::new();
+    let mut unset = None;
     for (name, provider) in &config.providers {
         let why = || format!("the provider `{}` can't be used", name.as_str());
-        let key: Option<Secret> =
-            provider.key.as_ref().map(|key| key.resolve(env)).transpose().with_context(why)?;
+        let key: Option<Secret> = match provider.key.as_ref().map(|key| key.resolve(env)) {
+            Some(Err(error @ SecretError::Unset(_))) => {
+                tracing::warn!(provider = name.as_str(), %error, "calls to this provider are refused");
+                // Of several, the default provider's is the one that was forgotten.
+                if unset.is_none() || *name == config.default_provider {
+                    unset = Some(anyhow::Error::new(error).context(why()));
+                }
+                continue;
+            }
+            key => key.transpose().with_context(why)?,
+        };
         let base = provider.base_url.clone();
         let upstream = Upstream::new(provider.dialect, base, key.as_ref(), provider.timeouts);
         upstreams.insert(name.clone(), upstream.with_context(why)?);
     }
-    Ok(upstreams)
+    match unset {
+        Some(error) if upstreams.is_empty() => Err(error.context("no provider has its key")),
+        _ => Ok(upstreams),
+    }
 }
 
 async fn bind(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, UPGRADE};
-use http::{HeaderMap, Method, Request, Response, request};
+use http::{HeaderMap, Method, Request, Response, Uri, request};
 use hyper::body::Incoming;
 
 mod auth;
@@ -38,6 +38,7 @@ use limits::Limits;
 use meter::Metered;
 use outage::Outage;
 use paced::Paced;
+use peek::Peek;
 use record::{Ending, Record};
 use rejection::Rejection;
 
@@ -47,7 +48,7 @@ use crate::directory::{Check, Directory};
 use crate::ledger::{Call, Charge, Clock, Ledger, LedgerError, Settler};
 use crate::metrics::{HoldOutcome, LedgerResult, Metrics};
 use crate::policy::{self, Place, Terms};
-use crate::provider::{Class, Dialect, Evidence, ModelAt, credentials};
+use crate::provider::{self, Class, Evidence, ModelAt, Route, credentials};
 
 /// How long the ledger may take for a hold. The guard gives back what may have been reserved in spite of it.
 const HOLD_LIMIT: Duration = Duration::from_secs(5);
@@ -55,10 +56,14 @@ const HOLD_LIMIT: Duration = Duration::from_secs(5);
 /// How often a hold is tried again because the account's record had changed meanwhile.
 const STALE_RETRIES: u32 = 3;
 
+/// The content types of answers that are streams whatever was asked for.
+const STREAMS: [&str; 3] =
+    ["text/event-stream", "application/x-ndjson", "application/vnd.amazon.eventstream"];
+
 /// The data plane: everything that a request needs on its way.
 pub struct Gateway {
     config: Arc<Config>,
-    /// One for each provider of the configuration.
+    /// One for each provider of the configuration that has its key.
     upstreams: BTreeMap<Name, Upstream>,
     ledger: Ledger,
     directory: Arc<Directory>,
@@ -86,7 +91,7 @@ enum Outcome {
 }
 
 impl Gateway {
-    /// A gateway to `upstreams`, one for each provider of `config`.
+    /// A gateway to `upstreams`, one for each provider of `config` that can be used.
     pub fn new(
         config: Arc<Config>,
         upstreams: BTreeMap<Name, Upstream>,
@@ -129,7 +134,11 @@ impl Gateway {
 
     /// The answer to a request that finds no place among those in flight.
     pub fn shed(&self, request: Request<Incoming>) -> Response<Answer> {
-        let record = self.record(&request);
+        let mut record = self.record(&request);
+        let asked = asked(request.method(), request.uri(), request.headers());
+        if let Ok(place) = policy::place(&self.config, asked) {
+            record.dialect = place.route.language;
+        }
         drop(Unread::new(request.into_body()));
         self.refuse(&Rejection::Busy, record)
     }
@@ -147,16 +156,18 @@ impl Gateway {
     ) -> Result<Outcome, Rejection> {
         let (head, body) = request.into_parts();
         let mut body = Unread::new(body);
-        let target = self.target(&head, record)?;
-        let is_metered = target.place.route.class == Class::Metered;
+        let place = self.place(&head, record)?;
+        let is_metered = place.route.class == Class::Metered;
         let check = if is_metered { Check::Hold } else { Check::Age };
         let caller = self.identify(&head, check, record).await?;
         let plan = self.plan(&caller)?;
         self.limits.admit(&caller, &plan.pace)?;
-        if target.place.asks_balance(&head.method) {
+        if place.asks_balance(&head.method) {
             (record.route, record.class, record.operation) = ("/credits", "free", "balance");
             return self.balance(&caller, plan).await.map(Outcome::Own);
         }
+        let upstream = self.upstreams.get(place.provider).ok_or(Rejection::NoProvider)?;
+        let target = Target { place, upstream };
         let terms = self.terms(&head.method, &target)?;
         if matches!(terms, Terms::Free) {
             let body = body.take().ok_or(Rejection::Internal)?;
@@ -169,9 +180,9 @@ impl Gateway {
         let pause = limits.body_idle_timeout;
         let (bytes, budgeted) =
             body::read_whole(body, limits.metered_body, pause, &self.bodies).await?;
-        let model = peeked_model(&head, target.place.route.model, &bytes)?;
-        let price = self.quote(terms, &target, model.as_deref())?;
-        record.model = model;
+        let peek = peeked(&head, &target.place, &bytes)?;
+        let price = self.quote(terms, &target, &peek)?;
+        record.model = peek.model;
         let running = self.limits.run(&caller, &plan.pace)?;
         let (call, funds) = self.hold(&head, caller, price, record).await?;
         // From here on the guard sees to it that the hold is resolved: dropped, it gives the credits back.
@@ -189,28 +200,28 @@ impl Gateway {
             record.charged = Some(Credits::ZERO);
             return Ok(Outcome::Passed(response, None));
         }
-        let evidence = evidence(target.upstream.dialect, response.headers());
+        let evidence = evidence(target.place.route, response.headers());
         let metrics = Arc::clone(&self.metrics);
         let metered = Metered { call, price, evidence, metrics, running };
         Ok(Outcome::Passed(response, Some(metered)))
     }
 
     /// Finds the provider and classifies the path that it will be sent.
-    fn target<'a>(
+    fn place<'a>(
         &'a self,
         head: &request::Parts,
         record: &mut Record,
-    ) -> Result<Target<'a>, Rejection> {
-        let upgrade = has_token(&head.headers, &UPGRADE, "websocket");
-        let place = policy::place(&self.config, &head.method, upgrade, head.uri.path())?;
+    ) -> Result<Place<'a>, Rejection> {
+        let asked = asked(&head.method, &head.uri, &head.headers);
+        record.dialect = asked.hint.unwrap_or(record.dialect);
+        let place = policy::place(&self.config, asked)?;
         place.path.as_str().clone_into(&mut record.path);
-        let upstream = &self.upstreams[place.provider];
         record.route = place.route.pattern;
-        record.dialect = upstream.dialect;
-        record.pause = upstream.timeouts.idle;
+        record.dialect = place.route.language;
+        record.pause = self.config.providers[place.provider].timeouts.idle;
         record.class = place.route.class.as_str();
         record.operation = place.route.operation.as_str();
-        Ok(Target { place, upstream })
+        Ok(place)
     }
 
     async fn identify(
@@ -242,14 +253,13 @@ impl Gateway {
         Ok(target.place.terms(method, &self.config.refusal)?)
     }
 
-    fn quote(
-        &self,
-        terms: Terms,
-        target: &Target<'_>,
-        model: Option<&str>,
-    ) -> Result<Credits, Rejection> {
-        let quoted = target.place.quote(terms, &self.config.prices, model);
-        let unpriced = || model.unwrap_or(target.place.route.operation.as_str()).to_owned();
+    fn quote(&self, terms: Terms, target: &Target<'_>, peek: &Peek) -> Result<Credits, Rejection> {
+        let models: Vec<&str> = peek.model.iter().chain(&peek.others).map(String::as_str).collect();
+        let quoted = target.place.quote(terms, &self.config.prices, &models);
+        let unpriced = || {
+            let operation = target.place.route.operation.as_str();
+            if models.is_empty() { operation.to_owned() } else { models.join("`, `") }
+        };
         quoted.map(|quoted| quoted.price).ok_or_else(|| Rejection::NoPrice { model: unpriced() })
     }
 
@@ -336,14 +346,8 @@ impl Gateway {
         let query = head.uri.query().map(credentials::query_without_key);
         let upstream = target.upstream;
         let (method, headers) = (head.method, head.headers);
-        let request = upstream.request(
-            method,
-            &target.place.path,
-            query.as_deref(),
-            headers,
-            body,
-            plain_answer,
-        );
+        let request =
+            upstream.request(method, &target.place, query.as_deref(), headers, body, plain_answer);
         let request = request.map_err(|error| {
             tracing::error!(%error, "a request could not be made");
             Rejection::Internal
@@ -375,7 +379,7 @@ impl Gateway {
     ) -> Response<Answer> {
         record.status = Some(response.status());
         let (head, body) = response.into_parts();
-        let is_stream = has_token(&head.headers, &CONTENT_TYPE, "text/event-stream");
+        let is_stream = STREAMS.iter().any(|kind| has_token(&head.headers, &CONTENT_TYPE, kind));
         let stream = is_stream.then(|| self.metrics.stream_opened());
         let body = Answer::passed(body, metered, record, stream);
         Response::from_parts(head, body)
@@ -392,21 +396,41 @@ impl Gateway {
     }
 }
 
-fn peeked_model(
-    head: &request::Parts,
-    at: ModelAt,
-    body: &Bytes,
-) -> Result<Option<String>, Rejection> {
-    let text = |name: HeaderName| head.headers.get(name).and_then(|value| value.to_str().ok());
-    if at == ModelAt::Query {
-        return Ok(peek::model_in_query(head.uri.query().unwrap_or_default())?);
+/// What is looked at to find a request's place.
+fn asked<'r>(method: &'r Method, uri: &'r Uri, headers: &HeaderMap) -> policy::Asked<'r> {
+    policy::Asked {
+        method,
+        upgrade: has_token(headers, &UPGRADE, "websocket"),
+        hint: provider::hint(headers, uri.query()),
+        path: uri.path(),
     }
-    Ok(peek::peek(at, text(CONTENT_TYPE), text(CONTENT_ENCODING), body)?.model)
 }
 
-fn evidence(dialect: Dialect, headers: &HeaderMap) -> Evidence {
+fn peeked(head: &request::Parts, place: &Place<'_>, body: &Bytes) -> Result<Peek, Rejection> {
+    let text = |name: HeaderName| head.headers.get(name).and_then(|value| value.to_str().ok());
+    let at = place.route.model;
+    let model = match at {
+        ModelAt::Query => peek::model_in_query(head.uri.query().unwrap_or_default())?,
+        ModelAt::Path => place.route.model_in(&place.path).map(peek::model_in_path).transpose()?,
+        ModelAt::Json
+        | ModelAt::JsonOptional
+        | ModelAt::JsonSeveral
+        | ModelAt::Batch
+        | ModelAt::Multipart
+        | ModelAt::JsonOrMultipart
+        | ModelAt::Absent => {
+            return Ok(peek::peek(at, text(CONTENT_TYPE), text(CONTENT_ENCODING), body)?);
+        }
+    };
+    Ok(Peek { model, ..Peek::default() })
+}
+
+fn evidence(route: Route, headers: &HeaderMap) -> Evidence {
+    if !route.is_listed() {
+        return Evidence::unreadable(route.language);
+    }
     let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-    Evidence::for_response(dialect, text(CONTENT_TYPE), text(CONTENT_ENCODING))
+    Evidence::for_response(route.language, text(CONTENT_TYPE), text(CONTENT_ENCODING))
 }
 
 /// Whether a header lists `token`, alone or before a parameter.

@@ -9,7 +9,9 @@ use crate::config::{
     Administration, Config, Name, Refusal as Refusals, SessionGrants, UnknownRoutes,
 };
 use crate::credit::{Credits, Price, PriceList, PriceSource};
-use crate::provider::{Class, Path, PathError, Route};
+use crate::provider::{
+    Class, Dialect, Path, PathError, Placed, Route, Spelled, choose, place as place_in,
+};
 
 /// Where a request goes, and what it is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +22,8 @@ pub struct Place<'a> {
     pub path: Path,
     /// What the route table says.
     pub route: Route,
+    /// The path is the gateway's own.
+    balance: bool,
 }
 
 /// What a request costs, before its body is read.
@@ -57,29 +61,47 @@ pub struct Quoted {
     pub rule: Option<PriceSource>,
 }
 
-/// Finds the provider of a request and classifies its path. `raw` is the path as it was sent, without a query;
-/// `upgrade` says that the request asks for a WebSocket.
-pub fn place<'a>(
-    config: &'a Config,
-    method: &Method,
-    upgrade: bool,
-    raw: &str,
-) -> Result<Place<'a>, PathError> {
-    let (provider, rest) = mount(config, raw);
-    let path = Path::normalise(method, rest)?;
-    // The default provider is one of those configured; the other names were found among them.
-    let dialect = config.providers[provider].dialect;
-    let route = dialect.route(method, upgrade, &path);
-    Ok(Place { provider, path, route })
+/// What is looked at of a request to find its place.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'r> {
+    pub method: &'r Method,
+    /// It asks for a WebSocket.
+    pub upgrade: bool,
+    /// The dialect that its headers show, if they do: see [`crate::provider::hint`].
+    pub hint: Option<Dialect>,
+    /// The path as it was sent, without a query.
+    pub path: &'r str,
 }
 
-/// A path may start with a provider's name; without one it goes to the default provider.
-fn mount<'a, 'p>(config: &'a Config, path: &'p str) -> (&'a Name, &'p str) {
-    let (first, rest) =
-        path.strip_prefix('/').and_then(|path| path.split_once('/')).unwrap_or_default();
-    match config.providers.get_key_value(first) {
-        Some((name, _)) => (name, &path[path.len() - rest.len() - 1..]),
-        None => (&config.default_provider, path),
+/// Finds the provider of a request and classifies its path.
+///
+/// A path may start with a provider's name. Without one, the request goes to the default provider, unless its path or
+/// its headers show that it speaks another dialect: then to the first provider of that dialect, in the order of names.
+pub fn place<'a>(config: &'a Config, asked: Asked<'_>) -> Result<Place<'a>, PathError> {
+    let spelled = Spelled::read(asked.path)?;
+    let segments = spelled.segments()?;
+    let Asked { method, upgrade, hint, path: _ } = asked;
+    let mounted = segments.split_first().and_then(|(first, rest)| {
+        config.providers.get_key_value(*first).map(|(name, provider)| (name, provider, rest))
+    });
+    if let Some((provider, settings, rest)) = mounted {
+        let placed = place_in(settings.dialect, method, upgrade, rest)?;
+        return Ok(Place::new(provider, rest, placed));
+    }
+    let others = config.providers.keys().filter(|name| **name != config.default_provider);
+    let names = std::iter::once(&config.default_provider).chain(others);
+    let dialects = names.clone().map(|name| config.providers[name].dialect);
+    let (at, placed) = choose(&dialects, hint, method, upgrade, &segments)
+        .unwrap_or((0, Err(PathError::NotAbsolute)));
+    let provider = names.clone().nth(at).unwrap_or(&config.default_provider);
+    Ok(Place::new(provider, &segments, placed?))
+}
+
+impl<'a> Place<'a> {
+    fn new(provider: &'a Name, segments: &[&str], placed: Placed) -> Self {
+        let Placed { path, route } = placed;
+        let balance = segments.iter().skip_while(|segment| **segment == "v1").eq(&["credits"]);
+        Self { provider, path, route, balance }
     }
 }
 
@@ -87,7 +109,7 @@ impl Place<'_> {
     /// Whether the request asks the gateway itself for the balance: `GET /credits`, at the root or below a base URL that
     /// ends with `/v1`.
     pub fn asks_balance(&self, method: &Method) -> bool {
-        *method == Method::GET && self.path.as_str() == "/v1/credits"
+        *method == Method::GET && self.balance
     }
 
     /// What the class of the route means here (semantics.md section 2).
@@ -116,8 +138,18 @@ impl Place<'_> {
         }
     }
 
-    /// What a call for `model` costs on these terms; nothing when no rule prices it, which refuses it.
-    pub fn quote(&self, terms: Terms, prices: &PriceList, model: Option<&str>) -> Option<Quoted> {
+    /// What a call for one of `models` costs on these terms: the price of the dearest, since the provider chooses.
+    /// Nothing when no rule prices one of them, which refuses it.
+    pub fn quote(&self, terms: Terms, prices: &PriceList, models: &[&str]) -> Option<Quoted> {
+        if models.is_empty() {
+            return self.quote_one(terms, prices, None);
+        }
+        let quotes = models.iter().map(|model| self.quote_one(terms, prices, Some(model)));
+        let quotes: Option<Vec<Quoted>> = quotes.collect();
+        quotes?.into_iter().max_by_key(|quoted| quoted.price)
+    }
+
+    fn quote_one(&self, terms: Terms, prices: &PriceList, model: Option<&str>) -> Option<Quoted> {
         match terms {
             Terms::Free => Some(Quoted { price: Credits::ZERO, rule: None }),
             Terms::Fixed(price) => Some(Quoted { price, rule: None }),
@@ -161,10 +193,11 @@ mod tests {
     /// Provider, path, and what the request costs or why it is denied, as text.
     fn decide(config: &Config, method: &str, path: &str) -> String {
         let method = Method::from_bytes(method.as_bytes()).unwrap();
-        let place = place(config, &method, false, path).unwrap();
+        let asked = Asked { method: &method, upgrade: false, hint: None, path };
+        let place = place(config, asked).unwrap();
         let what = match place.terms(&method, &config.refusal) {
             Err(denied) => format!("{denied:?}"),
-            Ok(terms) => match place.quote(terms, &config.prices, None) {
+            Ok(terms) => match place.quote(terms, &config.prices, &[]) {
                 Some(Quoted { price, rule: Some(rule) }) => format!("{price} by {rule}"),
                 Some(Quoted { price, rule: None }) => format!("{price}"),
                 None => "no price".to_owned(),
@@ -180,7 +213,8 @@ mod tests {
             ("POST", "/v1/chat/completions", "openai /v1/chat/completions 1 by default"),
             ("POST", "/openai/chat/completions", "openai /v1/chat/completions 1 by default"),
             ("POST", "/local/v1/chat/completions", "local /v1/chat/completions 0 by rule 1"),
-            ("GET", "/local", "openai /v1/local 0"),
+            ("GET", "/local", "local /v1 0"),
+            ("POST", "//local//chat/./completions", "local /v1/chat/completions 0 by rule 1"),
             ("GET", "/v1/models", "openai /v1/models 0"),
             ("POST", "/v1/brand/new", "openai /v1/brand/new 1 by default"),
             ("TRACE", "/v1/brand/new", "openai /v1/brand/new Method"),
@@ -214,10 +248,13 @@ mod tests {
         for (method, path, expected) in [
             (Method::GET, "/credits", true),
             (Method::GET, "/v1/credits", true),
+            (Method::GET, "/v1/v1/credits", true),
+            (Method::GET, "/openai/v1/credits", true),
             (Method::POST, "/credits", false),
             (Method::GET, "/credits/x", false),
         ] {
-            let place = place(&config, &method, false, path).unwrap();
+            let asked = Asked { method: &method, upgrade: false, hint: None, path };
+            let place = place(&config, asked).unwrap();
             assert_eq!(place.asks_balance(&method), expected, "{method} {path}");
         }
     }

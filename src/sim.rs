@@ -1,14 +1,17 @@
-//! A simulated provider that speaks the dialect of `api.openai.com`, so that the gateway can be tried, tested and
-//! measured without a real one.
+//! A simulated provider that speaks the dialects of `OpenAI`, Anthropic and Gemini, so that the gateway can be tried,
+//! tested and measured without a real one.
 //!
 //! It answers deterministically (the same request gets the same bytes, files apart), remembers what it was
 //! asked, and misbehaves on demand: see [`HELP`]. Knows nothing of the gateway. A token is four characters, rounded up.
 
+mod anthropic;
 mod audio;
 mod chat;
 mod content;
 mod control;
 mod files;
+mod gemini;
+mod openai;
 mod request;
 mod respond;
 mod responses;
@@ -27,7 +30,8 @@ use crate::server::{self, Limits};
 
 /// What the simulated provider answers and how to make it misbehave, for people.
 pub const HELP: &str = "\
-The simulated provider takes any non-empty key (`Authorization: Bearer ...`) and any model name.
+The simulated provider speaks the dialects of OpenAI, Anthropic and Gemini, and takes any model name and any key
+that is not empty, where the dialect wants it.
 
 Switches come in the header `x-sim`, or in the model's name after a `+` (`sim-small+delay=50ms,chunks=5`),
 separated by commas. A value may be percent-encoded.

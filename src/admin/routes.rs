@@ -13,7 +13,7 @@ use super::problem::Problem;
 use crate::config::Config;
 use crate::credit::{Credits, PriceSource};
 use crate::policy::{self, Denied, Place, Quoted, Terms};
-use crate::provider::Class;
+use crate::provider::{Class, Dialect};
 use crate::statement::Decimal;
 
 #[derive(Deserialize)]
@@ -26,6 +26,8 @@ pub(super) struct Asked {
     /// Whether it asks for a WebSocket. It doesn't, if it isn't said.
     #[serde(default)]
     upgrade: bool,
+    /// The dialect that its headers show, where several know the path.
+    dialect: Option<Dialect>,
 }
 
 #[derive(Serialize)]
@@ -73,7 +75,10 @@ pub(super) async fn route(
         Problem::malformed("`method` is the method of a request, such as `GET` or `POST`")
     })?;
     let path = asked.path.split(['?', '#']).next().unwrap_or_default();
-    let place = policy::place(&admin.config, &method, asked.upgrade, path);
+    let place = policy::place(
+        &admin.config,
+        policy::Asked { method: &method, upgrade: asked.upgrade, hint: asked.dialect, path },
+    );
     let verdict = match &place {
         Ok(place) => verdict(&admin.config, place, &method, asked.model.as_deref()),
         Err(error) => {
@@ -109,7 +114,8 @@ fn verdict(config: &Config, place: &Place<'_>, method: &Method, model: Option<&s
         Ok(terms) => terms,
         Err(denied) => return Verdict::refused(why_denied(denied).to_owned()),
     };
-    let Some(quoted) = place.quote(terms, &config.prices, model) else {
+    let models: Vec<&str> = model.into_iter().collect();
+    let Some(quoted) = place.quote(terms, &config.prices, &models) else {
         let model = model.map_or("without a model".to_owned(), |model| format!("for `{model}`"));
         return Verdict::refused(format!(
             "Refused, because no rule prices a call {model} and there is no [price.default]."

@@ -25,6 +25,16 @@ dialect = "openai"
 base_url = "http://SIMULATED/v1"
 key = { env = "DEMO_PROVIDER_KEY" }
 
+[provider.anthropic]
+dialect = "anthropic"
+base_url = "http://SIMULATED"
+key = { env = "DEMO_PROVIDER_KEY" }
+
+[provider.gemini]
+dialect = "gemini"
+base_url = "http://SIMULATED"
+key = { env = "DEMO_PROVIDER_KEY" }
+
 [plan.demo]
 monthly_credits = 5
 
@@ -201,7 +211,11 @@ impl Ready {
             let found = keys.iter().find(|(name, _)| *name == of);
             found.map_or("", |(_, secret)| secret.expose())
         };
-        let ask = r#"-H 'Content-Type: application/json' -d '{"model":"sim-small","messages":[{"role":"user","content":"Hello"}]}'"#;
+        let json = "-H 'Content-Type: application/json' -d";
+        let hello = r#""messages":[{"role":"user","content":"Hello"}]"#;
+        let chat = format!(r#"{json} '{{"model":"sim-small",{hello}}}'"#);
+        let message = format!(r#"{json} '{{"model":"sim-small","max_tokens":64,{hello}}}'"#);
+        let content = format!(r#"{json} '{{"contents":[{{"parts":[{{"text":"Hello"}}]}}]}}'"#);
         let (demo, broke, paused) = (key("demo"), key("broke"), key("paused"));
         writeln!(
             out,
@@ -220,11 +234,13 @@ creditgate demo: everything on this machine, nothing leaves it.
 A free call: passes always.
   curl -s http://{gateway}/v1/models -H 'Authorization: Bearer {demo}'
 
-An AI call: takes 1 credit; look at the x-credits-* headers.
-  curl -si http://{gateway}/v1/chat/completions -H 'Authorization: Bearer {demo}' {ask}
+An AI call: takes 1 credit; look at the x-credits-* headers. As the libraries of OpenAI, Anthropic and Google make it:
+  curl -si http://{gateway}/v1/chat/completions -H 'Authorization: Bearer {demo}' {chat}
+  curl -si http://{gateway}/v1/messages -H 'x-api-key: {demo}' -H 'anthropic-version: 2023-06-01' {message}
+  curl -si http://{gateway}/v1beta/models/sim-small:generateContent -H 'x-goog-api-key: {demo}' {content}
 
 A refused one: no credits, so the provider is not asked.
-  curl -si http://{gateway}/v1/chat/completions -H 'Authorization: Bearer {broke}' {ask}
+  curl -si http://{gateway}/v1/chat/completions -H 'Authorization: Bearer {broke}' {chat}
 
 The balance: what is left, what ends when.
   curl -s http://{gateway}/credits -H 'Authorization: Bearer {demo}'

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::operate::{AccountAction, Grant, GrantKind, KeyAction, Route, Void};
 use super::show::{self, Show};
+use crate::provider::Dialect;
 
 /// One request, and what becomes of its answer.
 pub(super) struct Call {
@@ -110,6 +111,7 @@ impl Route {
         let body = json!({
             "method": self.method.as_str(), "path": self.path, "model": self.model,
             "upgrade": self.upgrade,
+            "dialect": self.dialect.map(Dialect::as_str),
         });
         Call::post("/route".to_owned(), body, show::route)
     }

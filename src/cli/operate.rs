@@ -9,6 +9,7 @@ use super::call::Call;
 use super::remote::{Remote, RemoteError};
 use super::{failed, print, show, tell};
 use crate::credit::{AccountId, Credits, Id, SourceId};
+use crate::provider::Dialect;
 
 #[derive(Subcommand)]
 pub(super) enum Operate {
@@ -204,6 +205,9 @@ pub(super) struct Route {
     /// The request asks for a WebSocket.
     #[arg(long)]
     pub upgrade: bool,
+    /// The dialect that its headers show, such as `anthropic`, where several know the path.
+    #[arg(long)]
+    pub dialect: Option<Dialect>,
 }
 
 impl Operate {

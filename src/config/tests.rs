@@ -64,6 +64,17 @@ fn the_default_loads_and_says_what_it_should() {
         .map(|(name, plan)| format!("{name} {}", plan.monthly_credits))
         .collect();
     assert_eq!(plans, ["business 500", "enterprise 800", "hacker 0", "startups 300"]);
+    let providers: Vec<_> = config
+        .providers
+        .iter()
+        .map(|(name, provider)| format!("{name} {} {}", provider.dialect, provider.base_url))
+        .collect();
+    let expected = [
+        "anthropic anthropic https://api.anthropic.com",
+        "gemini gemini https://generativelanguage.googleapis.com",
+        "openai openai https://api.openai.com/v1",
+    ];
+    assert_eq!(providers, expected);
     let openai = &config.providers["openai"];
     assert_eq!(openai.base_url.as_str(), "https://api.openai.com/v1");
     assert_eq!(openai.timeouts.header, Duration::from_mins(10));

@@ -12,9 +12,13 @@ use crate::provider::credentials::percent_decoded;
 
 mod form;
 mod json;
+mod list;
 
 /// Longest model name taken, in bytes.
 pub const MODEL_BYTES_MAX: usize = 256;
+
+/// Most different models that a request may name.
+pub const MODELS_MAX: usize = 32;
 
 /// Deepest nesting of a JSON body. No provider takes more, and many parsers behind them fail on it.
 pub const NESTING_MAX: usize = 512;
@@ -24,6 +28,8 @@ pub const NESTING_MAX: usize = 512;
 pub struct Peek {
     /// `None` where the route allows that: never empty.
     pub model: Option<String>,
+    /// Other models: those of which the provider may take one instead, or those of a batch.
+    pub others: Vec<String>,
     /// The client asks for the answer as a stream of events.
     pub stream: bool,
 }
@@ -47,7 +53,10 @@ pub enum Malformed {
         "The name of the model is longer than {MODEL_BYTES_MAX} bytes; no model has such a name."
     )]
     ModelTooLong,
-    #[error("The field `{field}` has the wrong type; `model` is a string, `stream` true or false.")]
+    #[error(
+        "The field `{field}` has the wrong type; `model` is a string, `stream` true or false, `models` a list of at most \
+         {MODELS_MAX} names, `requests` a list of objects with `params`."
+    )]
     WrongType { field: &'static str },
     #[error("The field `{field}` is given twice; give it once.")]
     DuplicateField { field: &'static str },
@@ -63,7 +72,8 @@ pub enum Malformed {
 
 /// Reads what `at` tells to read from `body`.
 ///
-/// [`ModelAt::Query`] and [`ModelAt::Absent`] leave the body alone; see [`model_in_query`] for the former.
+/// [`ModelAt::Query`], [`ModelAt::Path`] and [`ModelAt::Absent`] leave the body alone; see [`model_in_query`] and
+/// [`model_in_path`] for the first two.
 pub fn peek(
     at: ModelAt,
     content_type: Option<&str>,
@@ -72,9 +82,9 @@ pub fn peek(
 ) -> Result<Peek, Malformed> {
     let is_form = content_type.is_some_and(is_multipart);
     let (form, required) = match at {
-        ModelAt::Query | ModelAt::Absent => return Ok(Peek::default()),
+        ModelAt::Query | ModelAt::Path | ModelAt::Absent => return Ok(Peek::default()),
         ModelAt::Json => (false, true),
-        ModelAt::JsonOptional => (false, false),
+        ModelAt::JsonOptional | ModelAt::JsonSeveral | ModelAt::Batch => (false, false),
         ModelAt::Multipart => (true, true),
         ModelAt::JsonOrMultipart => (is_form, false),
     };
@@ -88,9 +98,25 @@ pub fn peek(
         (false, _) if is_form => {
             return Err(Malformed::WrongContentType { expected: "application/json" });
         }
-        (false, _) => json::peek(body)?,
+        (false, _) => peek_json(at, json::text(body)?)?,
     };
     if required && peek.model.is_none() { Err(Malformed::NoModel) } else { Ok(peek) }
+}
+
+fn peek_json(at: ModelAt, text: &str) -> Result<Peek, Malformed> {
+    let peek = json::peek(text)?;
+    let others = match at {
+        ModelAt::JsonSeveral => list::alternatives(text)?,
+        ModelAt::Batch => list::of_batch(text)?,
+        ModelAt::Json
+        | ModelAt::JsonOptional
+        | ModelAt::Multipart
+        | ModelAt::JsonOrMultipart
+        | ModelAt::Query
+        | ModelAt::Path
+        | ModelAt::Absent => Vec::new(),
+    };
+    Ok(Peek { others, ..peek })
 }
 
 /// The parameter `model` of a query, decoded.
@@ -107,6 +133,12 @@ pub fn model_in_query(query: &str) -> Result<Option<String>, Malformed> {
         }
     }
     model.map_or(Ok(None), |model| checked_model(&model).map(Some))
+}
+
+/// The model of a path, decoded from its escapes.
+pub fn model_in_path(escaped: &str) -> Result<String, Malformed> {
+    let model = percent_decoded(escaped).ok_or(Malformed::WrongType { field: "model" })?;
+    checked_model(&model)
 }
 
 /// A name that was given must be a name: an empty one is refused even where none is needed.

@@ -70,6 +70,8 @@ pub enum Rejection {
     UnknownRoute,
     /// A WebSocket was asked for.
     WebSocket,
+    /// The provider has no key here.
+    NoProvider,
     /// The ledger gave no answer.
     LedgerAway,
     /// Too many calls wait for their settlement.
@@ -183,9 +185,15 @@ impl Rejection {
             ) => Some(*field),
             _ => None,
         };
-        let body = dialect.error_body(&Refusal { status, kind, code, message: &message, param });
-        let mut response = Response::new(body);
-        *response.status_mut() = status;
+        let retry_after = match retry {
+            Retry::After(seconds) => Some(seconds.clamp(1, 30)),
+            Retry::Never | Retry::Unsaid => None,
+        };
+        let message = message.as_str();
+        let worded =
+            dialect.refusal(&Refusal { status, kind, code, message, param, retry_after, request });
+        let mut response = Response::new(worded.body);
+        *response.status_mut() = worded.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -195,14 +203,14 @@ impl Rejection {
         if let Ok(id) = HeaderValue::from_str(request) {
             headers.insert("x-request-id", id);
         }
-        match retry {
-            Retry::Never => {
-                headers.insert("x-should-retry", HeaderValue::from_static("false"));
-            }
-            Retry::Unsaid => {}
-            Retry::After(seconds) => {
-                headers.insert(RETRY_AFTER, HeaderValue::from(seconds.clamp(1, 30)));
-            }
+        if let Some((name, value)) = worded.header {
+            headers.insert(name, value);
+        }
+        if matches!(retry, Retry::Never) {
+            headers.insert("x-should-retry", HeaderValue::from_static("false"));
+        }
+        if let Some(seconds) = retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }
@@ -247,6 +255,7 @@ impl Rejection {
             Self::SessionGrant | Self::Administration | Self::UnknownRoute => {
                 (S::FORBIDDEN, BAD_REQUEST, "route_not_allowed", Never)
             }
+            Self::NoProvider => (S::FORBIDDEN, BAD_REQUEST, "provider_not_available", Never),
             Self::WebSocket => (S::BAD_REQUEST, BAD_REQUEST, "websocket_not_supported", Never),
             Self::LedgerAway => {
                 (S::SERVICE_UNAVAILABLE, "server_error", "credit_store_unavailable", After(1))
@@ -290,6 +299,7 @@ impl Rejection {
             Self::Administration => "This route administers the provider's organisation, which is not available through this gateway.".into(),
             Self::UnknownRoute => "This route is not known to the gateway and not available through it.".into(),
             Self::WebSocket => "WebSocket connections are not available through this gateway; use HTTP requests.".into(),
+            Self::NoProvider => "The AI provider of this call has no key on this gateway; ask its operator to set one.".into(),
             Self::LedgerAway => "Your AI credits can't be checked at the moment; nothing was charged. Try again in a moment.".into(),
             Self::Busy | Self::BodiesTooLarge => "The gateway is busy; nothing was charged. Try again in a moment.".into(),
             Self::Misconfigured => "The gateway's configuration does not fit your account; nothing was charged. Please tell its operator.".into(),

@@ -18,7 +18,8 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::body::Outgoing;
 use crate::config::{BaseUrl, Secret, Timeouts};
-use crate::provider::{Dialect, Path, credentials};
+use crate::policy::Place;
+use crate::provider::{Credential, Dialect, credentials};
 
 /// Connections that wait for their next call, for each provider.
 const IDLE_CONNECTIONS: usize = 1024;
@@ -38,7 +39,7 @@ static HOP_BY_HOP: [HeaderName; 9] = [
 ];
 
 /// Of no concern to a provider: who the caller is and which way it came (providers.md sections 4.1 and 4.2).
-static PRIVATE: [HeaderName; 9] = [
+static PRIVATE: [HeaderName; 11] = [
     HOST,
     CONTENT_LENGTH,
     EXPECT,
@@ -46,17 +47,25 @@ static PRIVATE: [HeaderName; 9] = [
     HeaderName::from_static("forwarded"),
     HeaderName::from_static("via"),
     HeaderName::from_static("x-real-ip"),
-    // Name the organisation of a provider key that is not the caller's.
+    // Name the organisation or the project of a provider key that is not the caller's.
     HeaderName::from_static("openai-organization"),
     HeaderName::from_static("openai-project"),
+    HeaderName::from_static("x-goog-user-project"),
+    HeaderName::from_static("x-amz-security-token"),
 ];
 
 /// Beginnings of header names that stay here.
 const PRIVATE_PREFIXES: [&str; 3] = ["x-credits-", "x-forwarded-", "cf-"];
 
 /// Of no concern to a caller: the provider's cookies, its organisation, and the capacity that all accounts share.
-const PROVIDERS_OWN: [&str; 3] = ["set-cookie", "openai-organization", "openai-project"];
-const PROVIDERS_OWN_PREFIXES: [&str; 2] = ["x-credits-", "x-ratelimit-"];
+const PROVIDERS_OWN: [&str; 5] = [
+    "set-cookie",
+    "openai-organization",
+    "openai-project",
+    "anthropic-organization-id",
+    "anthropic-workspace-id",
+];
+const PROVIDERS_OWN_PREFIXES: [&str; 3] = ["x-credits-", "x-ratelimit-", "anthropic-ratelimit-"];
 
 /// Why a provider gave no answer.
 #[derive(Debug, thiserror::Error)]
@@ -107,13 +116,41 @@ pub enum UpstreamSetupError {
 
 /// A provider that calls can be sent to.
 pub struct Upstream {
-    /// The language it speaks.
-    pub dialect: Dialect,
-    /// How long it may be silent.
-    pub timeouts: Timeouts,
+    dialect: Dialect,
+    timeouts: Timeouts,
     base: BaseUrl,
-    authorization: Option<HeaderValue>,
+    key: Option<Key>,
     client: Client<HttpsConnector<HttpConnector>, Outgoing>,
+}
+
+/// A provider's key, ready to be sent in either way.
+struct Key {
+    plain: HeaderValue,
+    bearer: HeaderValue,
+}
+
+impl Key {
+    fn new(secret: &Secret) -> Result<Self, UpstreamSetupError> {
+        let value = |text: &str| {
+            let mut value = HeaderValue::from_str(text).map_err(|_| UpstreamSetupError::Key)?;
+            value.set_sensitive(true);
+            Ok(value)
+        };
+        let plain = value(secret.expose())?;
+        Ok(Self { plain, bearer: value(&format!("Bearer {}", secret.expose()))? })
+    }
+
+    fn write(&self, credential: Credential, headers: &mut HeaderMap) {
+        match credential {
+            Credential::Bearer => drop(headers.insert(AUTHORIZATION, self.bearer.clone())),
+            Credential::Header(name) => drop(headers.insert(name, self.plain.clone())),
+            Credential::Headers(names) => {
+                for name in names {
+                    headers.insert(name, self.plain.clone());
+                }
+            }
+        }
+    }
 }
 
 impl Upstream {
@@ -124,14 +161,7 @@ impl Upstream {
         key: Option<&Secret>,
         timeouts: Timeouts,
     ) -> Result<Self, UpstreamSetupError> {
-        let authorization = key.map(|key| {
-            let value = HeaderValue::from_str(&format!("Bearer {}", key.expose()));
-            value.map(|mut value| {
-                value.set_sensitive(true);
-                value
-            })
-        });
-        let authorization = authorization.transpose().map_err(|_| UpstreamSetupError::Key)?;
+        let key = key.map(Key::new).transpose()?;
         let mut http = HttpConnector::new();
         http.enforce_http(false);
         http.set_nodelay(true);
@@ -149,7 +179,7 @@ impl Upstream {
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_max_idle_per_host(IDLE_CONNECTIONS)
             .build(connector);
-        Ok(Self { dialect, timeouts, base, authorization, client })
+        Ok(Self { dialect, timeouts, base, key, client })
     }
 
     /// Sends a call and waits for the head of its answer.
@@ -173,34 +203,32 @@ impl Upstream {
     pub fn request(
         &self,
         method: Method,
-        path: &Path,
+        place: &Place<'_>,
         query: Option<&str>,
         mut headers: HeaderMap,
         body: Outgoing,
         plain_answer: bool,
     ) -> Result<Request<Outgoing>, http::Error> {
         clean_request(&mut headers);
-        if let Some(authorization) = &self.authorization {
-            headers.insert(AUTHORIZATION, authorization.clone());
+        if let Some(key) = &self.key {
+            key.write(self.dialect.credential(place.route.language), &mut headers);
         }
         if plain_answer {
             headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         }
         let mut request = Request::new(body);
         *request.method_mut() = method;
-        *request.uri_mut() = self.uri(path, query)?;
+        *request.uri_mut() = self.uri(place, query)?;
         *request.headers_mut() = headers;
         Ok(request)
     }
 
-    /// The base URL stands for `/v1`: what follows it in the canonical path is appended.
-    fn uri(&self, path: &Path, query: Option<&str>) -> Result<Uri, http::Error> {
-        let rest = path.as_str().strip_prefix("/v1").unwrap_or(path.as_str());
+    fn uri(&self, place: &Place<'_>, query: Option<&str>) -> Result<Uri, http::Error> {
+        let path = self.dialect.below(self.base.path(), &place.path);
         let scheme = if self.base.is_tls() { "https" } else { "http" };
-        let query = query.filter(|query| !query.is_empty());
-        let target = match query {
-            Some(query) => format!("{}{rest}?{query}", self.base.path()),
-            None => format!("{}{rest}", self.base.path()),
+        let target = match query.filter(|query| !query.is_empty()) {
+            Some(query) => format!("{path}?{query}"),
+            None => path,
         };
         Uri::builder()
             .scheme(scheme)

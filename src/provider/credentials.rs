@@ -52,11 +52,16 @@ pub fn credentials<'a>(
 
 /// The query without its `key` parameters, so that they are neither forwarded nor logged. All other bytes stay.
 pub fn query_without_key(query: &str) -> Cow<'_, str> {
-    if !query.split('&').any(|pair| key_of_pair(pair).is_some()) {
+    if !names_key(query) {
         return Cow::Borrowed(query);
     }
     let kept: Vec<&str> = query.split('&').filter(|pair| key_of_pair(pair).is_none()).collect();
     Cow::Owned(kept.join("&"))
+}
+
+/// Whether a query has the parameter `key`.
+pub(super) fn names_key(query: &str) -> bool {
+    query.split('&').any(|pair| key_of_pair(pair).is_some())
 }
 
 type Candidate<'a> = Result<Cow<'a, str>, CredentialError>;

@@ -4,7 +4,7 @@
 //! beside the stream until the first content is found, and not at all after that. Changes nothing, decides
 //! nothing: the gateway draws the conclusions.
 
-use super::sse::Scanner;
+use super::frames::{Frames, Framing, Sight};
 use super::{Dialect, EventKind};
 
 /// What the bytes of one answer have shown so far.
@@ -21,8 +21,8 @@ pub struct Evidence {
 
 #[derive(Debug)]
 enum Watch {
-    /// An event stream whose events can be read.
-    Events(Box<Scanner>),
+    /// A stream whose events can be read.
+    Events(Frames),
     /// Generated media: any byte is content.
     Media,
     /// Nothing to learn (any more) but that bytes came.
@@ -30,27 +30,30 @@ enum Watch {
 }
 
 impl Evidence {
-    /// Chooses how to read an answer from its `content-type` and `content-encoding`.
+    /// Chooses how to read an answer in `dialect` from its `content-type` and `content-encoding`.
     ///
-    /// An event stream is scanned, unless it is compressed; audio, images, video and unnamed binary are content
-    /// from their first byte. In all else (JSON, text, compressed streams) only [`Self::saw_bytes`] is known.
+    /// The events of a stream are looked at, unless it is compressed; audio, images, video and unnamed binary are
+    /// content from their first byte. In all else (JSON, text, compressed streams) only [`Self::saw_bytes`] is known.
     pub fn for_response(
         dialect: Dialect,
         content_type: Option<&str>,
         content_encoding: Option<&str>,
     ) -> Self {
-        let kind = essence(content_type.unwrap_or_default());
+        let framing = dialect.framing(&essence(content_type.unwrap_or_default()));
         let plain = content_encoding.is_none_or(|encoding| {
             encoding.trim().is_empty() || encoding.trim().eq_ignore_ascii_case("identity")
         });
-        let watch = match kind.as_str() {
-            "text/event-stream" if plain => Watch::Events(Box::default()),
-            "application/octet-stream" => Watch::Media,
-            kind if ["audio/", "image/", "video/"].iter().any(|top| kind.starts_with(top)) => {
-                Watch::Media
-            }
-            _ => Watch::Nothing,
+        let watch = match Frames::of(framing).filter(|_| plain) {
+            Some(frames) => Watch::Events(frames),
+            None if framing == Framing::Media => Watch::Media,
+            None => Watch::Nothing,
         };
+        Self { dialect, watch, bytes: false, output: false, error: false, done: false }
+    }
+
+    /// For the answer of a route that no table knows, whose events nobody can read: only [`Self::saw_bytes`] is known.
+    pub fn unreadable(dialect: Dialect) -> Self {
+        let watch = Watch::Nothing;
         Self { dialect, watch, bytes: false, output: false, error: false, done: false }
     }
 
@@ -58,8 +61,8 @@ impl Evidence {
     pub fn feed(&mut self, chunk: &[u8]) {
         self.bytes |= !chunk.is_empty();
         match &mut self.watch {
-            Watch::Events(scanner) => {
-                scanner.feed(chunk, |event| {
+            Watch::Events(frames) => {
+                frames.feed(chunk, |event| {
                     if self.output {
                         return;
                     }
@@ -70,7 +73,7 @@ impl Evidence {
                         EventKind::Other => {}
                     }
                 });
-                if self.output {
+                if self.output || frames.sight() == Sight::Lost {
                     self.watch = Watch::Nothing;
                 }
             }
@@ -101,14 +104,17 @@ impl Evidence {
         self.bytes
     }
 
-    /// This answer is an event stream that is being read, in which no output has come yet.
+    /// This answer is a stream of events that is being read, in which no output has come yet.
     pub fn awaits_output(&self) -> bool {
-        matches!(self.watch, Watch::Events(_))
+        match &self.watch {
+            Watch::Events(frames) => frames.sight() == Sight::Clear,
+            Watch::Media | Watch::Nothing => false,
+        }
     }
 
     /// The events of this answer can be read, so that the absence of output means something.
     pub fn is_readable(&self) -> bool {
-        self.output || matches!(self.watch, Watch::Events(_) | Watch::Media)
+        self.output || self.awaits_output() || matches!(self.watch, Watch::Media)
     }
 }
 
@@ -173,7 +179,8 @@ mod tests {
     fn what_cannot_be_read_only_shows_bytes() {
         let json = Evidence::for_response(Dialect::OpenAi, Some("application/json"), None);
         let none = Evidence::for_response(Dialect::OpenAi, None, None);
-        for mut evidence in [json, none, stream(Some("gzip"))] {
+        let unknown = Evidence::unreadable(Dialect::OpenAi);
+        for mut evidence in [json, none, stream(Some("gzip")), unknown] {
             assert!(!evidence.saw_bytes());
             evidence.feed(CONTENT.as_bytes());
             assert!(evidence.saw_bytes() && !evidence.saw_output() && !evidence.is_readable());

@@ -1,33 +1,41 @@
 //! The dialect of `api.openai.com`, also spoken by many other providers and most gateways.
 //!
-//! Routes, error bodies, and what the events of a stream mean. Reads only the fields that decide.
+//! Reads only the fields that decide.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::sync::LazyLock;
 
-use bytes::Bytes;
-use http::Method;
-use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize as DeriveDeserialize, Serialize};
+use serde::de::{Deserializer, IgnoredAny};
+use serde::{Deserialize, Serialize};
 
-use super::routes::Table;
-use super::sse::Event;
-use super::{Class, EventKind, Path, Refusal, Route};
+use super::frames::{Event, Framing};
+use super::path::model_to_read;
+use super::substance::{Content, Substance};
+use super::table::Table;
+use super::{Credential, Dialect, EventKind, PathError, Refusal, Root, Rules, Worded};
 
-static ROUTES: LazyLock<Table> = LazyLock::new(|| Table::parse(include_str!("openai.routes")));
+pub(super) static RULES: Rules = Rules {
+    word: "openai",
+    table: include_str!("openai.routes"),
+    routes: LazyLock::new(|| {
+        Table::parse(Dialect::OpenAi, RULES.table)
+            .with_administration(&["/v1/organization", "/v1/projects"])
+    }),
+    base: "/v1",
+    root,
+    slashes: model_to_read,
+    credential: |_| Credential::Bearer,
+    refusal,
+    framing: Framing::usual,
+    event,
+};
 
-pub(super) fn route(method: &Method, upgrade: bool, path: &Path) -> Route {
-    let route = ROUTES.find(method, upgrade, path);
-    let unlisted = matches!(route.class, Class::Unknown);
-    if unlisted && path.as_str().starts_with("/v1/organization/") {
-        // All below it administers the organisation: what the table does not list yet must not pass as an unknown read.
-        return Route { class: Class::Administration, pattern: "/v1/organization/…", ..route };
-    }
-    route
+/// `/v1`, or what stands before the path of those who keep this dialect apart from their own.
+fn root(segments: &[&str]) -> Result<Root, PathError> {
+    Root::after_versions(segments, |segment| matches!(segment, "v1" | "openai"), "/v1")
 }
 
-pub(super) fn error_body(refusal: &Refusal<'_>) -> Bytes {
+pub(super) fn refusal(refusal: &Refusal<'_>) -> Worded {
     #[derive(Serialize)]
     struct Body<'a> {
         error: Error<'a>,
@@ -39,9 +47,9 @@ pub(super) fn error_body(refusal: &Refusal<'_>) -> Bytes {
         param: Option<&'a str>,
         code: &'a str,
     }
-    let Refusal { status: _, kind, code, message, param } = *refusal;
+    let Refusal { kind, code, message, param, .. } = *refusal;
     let body = Body { error: Error { message, r#type: kind, param, code } };
-    serde_json::to_vec(&body).expect("strings always serialise").into()
+    Worded::plain(refusal, &body)
 }
 
 pub(super) fn event(event: Event<'_>) -> EventKind {
@@ -118,7 +126,7 @@ fn from_condition(output: bool) -> EventKind {
 }
 
 /// The members of an event that decide what it is.
-#[derive(DeriveDeserialize)]
+#[derive(Deserialize)]
 struct Probe<'a> {
     #[serde(borrow, default)]
     r#type: Option<Cow<'a, str>>,
@@ -133,15 +141,8 @@ struct Probe<'a> {
 /// Whether any choice of a chunk carries content.
 struct Choices(bool);
 
-/// Whether one choice does: its `text`, or anything in its `delta` beside the role. Not a list of fields, since
-/// each vendor has its own for reasoning.
+/// Whether one choice does: its `text`, or anything in its `delta` beside the role.
 struct Choice(bool);
-
-/// Whether a `delta` says more than who speaks.
-struct Delta(bool);
-
-/// Whether a value is more than null, or an empty string, list or object.
-struct Substance(bool);
 
 impl<'de> Deserialize<'de> for Choices {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -152,12 +153,12 @@ impl<'de> Deserialize<'de> for Choices {
 
 impl<'de> Deserialize<'de> for Choice {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(DeriveDeserialize)]
+        #[derive(Deserialize)]
         struct Members {
             #[serde(default)]
-            delta: Option<Delta>,
+            delta: Option<Content>,
             #[serde(default)]
-            message: Option<Delta>,
+            message: Option<Content>,
             #[serde(default)]
             text: Option<Substance>,
         }
@@ -167,83 +168,6 @@ impl<'de> Deserialize<'de> for Choice {
                 || members.message.is_some_and(|message| message.0)
                 || members.text.is_some_and(|text| text.0),
         ))
-    }
-}
-
-impl<'de> Deserialize<'de> for Delta {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Members;
-        impl<'de> Visitor<'de> for Members {
-            type Value = Delta;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("the delta of a choice")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Delta, A::Error> {
-                let mut says = false;
-                while let Some(name) = map.next_key::<Cow<'de, str>>()? {
-                    let value = map.next_value::<Substance>()?;
-                    says |= value.0 && !matches!(&*name, "role" | "name" | "obfuscation");
-                }
-                Ok(Delta(says))
-            }
-        }
-        deserializer.deserialize_map(Members)
-    }
-}
-
-impl<'de> Deserialize<'de> for Substance {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(SubstanceVisitor)
-    }
-}
-
-struct SubstanceVisitor;
-
-impl<'de> Visitor<'de> for SubstanceVisitor {
-    type Value = Substance;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("any value")
-    }
-
-    fn visit_unit<E: de::Error>(self) -> Result<Substance, E> {
-        Ok(Substance(false))
-    }
-
-    fn visit_bool<E: de::Error>(self, _: bool) -> Result<Substance, E> {
-        Ok(Substance(true))
-    }
-
-    fn visit_i64<E: de::Error>(self, _: i64) -> Result<Substance, E> {
-        Ok(Substance(true))
-    }
-
-    fn visit_u64<E: de::Error>(self, _: u64) -> Result<Substance, E> {
-        Ok(Substance(true))
-    }
-
-    fn visit_f64<E: de::Error>(self, _: f64) -> Result<Substance, E> {
-        Ok(Substance(true))
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Substance, E> {
-        Ok(Substance(!text.is_empty()))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Substance, A::Error> {
-        let mut any = false;
-        while seq.next_element::<IgnoredAny>()?.is_some() {
-            any = true;
-        }
-        Ok(Substance(any))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Substance, A::Error> {
-        let mut any = false;
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {
-            any = true;
-        }
-        Ok(Substance(any))
     }
 }
 

@@ -1,8 +1,9 @@
 //! One spelling for each path, so that the path that was classified is the path that is sent.
 //!
 //! Two servers that read one path differently are a hole: a call that looks free here and is work there. So
-//! whatever can be spelled in two ways is brought to one, and whatever stays doubtful is refused. Knows nothing
-//! of routes, but for the prefix `/v1` and the one place where client libraries encode a slash.
+//! whatever can be spelled in two ways is brought to one, and whatever stays doubtful is refused. First the escapes
+//! and dots are resolved ([`Spelled`]); then, once it is known which provider is asked, its dialect says how the path
+//! begins ([`Root`]) and where a slash may be escaped. Knows no route.
 
 use std::fmt;
 
@@ -11,17 +12,24 @@ use http::Method;
 /// Longest path taken, in bytes.
 const BYTES_MAX: usize = 2048;
 
-/// The prefix that client libraries add once, twice, or not at all, depending on how their base URL is written.
-const VERSION: &str = "v1";
+/// What client libraries and base URLs put before a path once too often, such as `/v1`, may stand there so many times.
+pub(super) const SURPLUS_MAX: usize = 2;
 
-/// One `/v1` and two surplus ones.
-const VERSIONS_MAX: usize = 3;
+/// The bytes of a path with its escapes of plain characters decoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spelled(String);
 
-/// Below it, and only to read, a slash may be encoded: model names of some vendors contain one.
-const MODELS: &str = "/v1/models/";
+/// How a dialect has a path begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Root {
+    /// Segments at the start that are dropped.
+    pub dropped: usize,
+    /// What stands there instead, such as `/v1`; perhaps nothing.
+    pub put: &'static str,
+}
 
-/// A canonical path: absolute, `/v1` once, no empty and no dot segment, no trailing slash, no escape that could
-/// be a plain character, and upper-case hexadecimal digits in those that remain.
+/// A canonical path: absolute, with the beginning that its dialect gives it, no empty and no dot segment, no trailing
+/// slash, no escape that could be a plain character, and upper-case hexadecimal digits in those that remain.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Path(String);
 
@@ -46,41 +54,65 @@ pub enum PathError {
     NotUtf8,
     #[error("The path is escaped twice (%25 before two hexadecimal digits); escape it once.")]
     EscapedTwice,
-    #[error("The path contains an escaped slash (%2F); only GET /v1/models/{{model}} may.")]
+    #[error("The path contains an escaped slash (%2F) where no model's name stands.")]
     EscapedSlash,
     #[error("The path leads above its root with dot segments; send it without them.")]
     AboveRoot,
-    #[error("The path repeats /v1 more than twice; check the base URL of the client.")]
+    #[error(
+        "The path repeats its beginning (such as /v1) more than twice; check the base URL of the client."
+    )]
     TooManyVersions,
 }
 
-impl Path {
-    /// Brings `raw`, the path of a request without its query, to its canonical spelling.
-    pub fn normalise(method: &Method, raw: &str) -> Result<Self, PathError> {
+impl Spelled {
+    /// Reads `raw`, the path of a request without its query.
+    pub fn read(raw: &str) -> Result<Self, PathError> {
         if raw.len() > BYTES_MAX {
             return Err(PathError::TooLong);
         }
         if !raw.starts_with('/') {
             return Err(PathError::NotAbsolute);
         }
-        let decoded = decode_unreserved(raw)?;
-        let segments = resolve_dots(&decoded)?;
-        let versions = segments.iter().take_while(|segment| **segment == VERSION).count();
-        if versions > VERSIONS_MAX {
-            return Err(PathError::TooManyVersions);
+        decode_unreserved(raw).map(Self)
+    }
+
+    /// The segments, without the empty ones, and with `.` and `..` carried out.
+    pub fn segments(&self) -> Result<Vec<&str>, PathError> {
+        let mut segments = Vec::with_capacity(8);
+        for segment in self.0.split('/') {
+            match segment {
+                "" | "." => {}
+                ".." => drop(segments.pop().ok_or(PathError::AboveRoot)?),
+                _ => segments.push(segment),
+            }
         }
-        let mut canonical = String::with_capacity(decoded.len() + 1 + VERSION.len());
-        canonical.push('/');
-        canonical.push_str(VERSION);
-        for segment in &segments[versions..] {
+        Ok(segments)
+    }
+}
+
+impl Path {
+    /// The path of `segments` below `root`. `slashes` finds the part in which a slash may be escaped, if there is one.
+    pub(super) fn new(
+        segments: &[&str],
+        root: Root,
+        slashes: impl FnOnce(&str) -> Option<&str>,
+    ) -> Result<Self, PathError> {
+        let mut canonical = root.put.to_owned();
+        for segment in &segments[root.dropped..] {
             canonical.push('/');
             canonical.push_str(segment);
+        }
+        if canonical.is_empty() {
+            canonical.push('/');
         }
         if canonical.len() > BYTES_MAX {
             return Err(PathError::TooLong);
         }
         if canonical.contains('%') {
-            check_escapes(method, &canonical)?;
+            check_escapes(&canonical)?;
+        }
+        if canonical.contains("%2F") {
+            check_slashes(&canonical, slashes(&canonical))?;
         }
         Ok(Self(canonical))
     }
@@ -90,13 +122,60 @@ impl Path {
     }
 }
 
+impl Root {
+    /// Drops the versions at the start, of which all but one are surplus, and puts `put` there.
+    pub(super) fn after_versions(
+        segments: &[&str],
+        is_version: impl Fn(&str) -> bool,
+        put: &'static str,
+    ) -> Result<Self, PathError> {
+        let versions = segments.iter().take_while(|segment| is_version(segment)).count();
+        if versions > 1 + SURPLUS_MAX {
+            return Err(PathError::TooManyVersions);
+        }
+        Ok(Self { dropped: versions, put })
+    }
+
+    /// Drops the versions that stand before the path's own beginning, which `begins` tells by the segments left; where
+    /// none of it is left, `put` is what is missing.
+    pub(super) fn before(
+        segments: &[&str],
+        is_version: impl Fn(&str) -> bool,
+        begins: impl Fn(&[&str]) -> bool,
+        put: &'static str,
+    ) -> Result<Self, PathError> {
+        let mut dropped = 0;
+        while let Some(first) = segments.get(dropped) {
+            let rest = &segments[dropped + 1..];
+            let surplus = is_version(first)
+                && (begins(rest) || rest.first().is_some_and(|next| is_version(next)));
+            if !surplus {
+                break;
+            }
+            dropped += 1;
+        }
+        if dropped > SURPLUS_MAX {
+            return Err(PathError::TooManyVersions);
+        }
+        let whole = begins(&segments[dropped..]);
+        Ok(Self { dropped, put: if whole { "" } else { put } })
+    }
+}
+
 impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-/// Decodes escapes of unreserved characters (RFC 3986 section 2.3) and upper-cases the others.
+/// The model's name in a path below `/v1/models/`, in which a slash may be escaped to read it: names of some vendors
+/// contain one.
+pub(super) fn model_to_read<'p>(method: &Method, path: &'p str) -> Option<&'p str> {
+    let reads = *method == Method::GET || *method == Method::HEAD;
+    path.strip_prefix("/v1/models/").filter(|_| reads)
+}
+
+/// Decodes escapes of unreserved characters (RFC 3986 section 2.3) and of colons, and upper-cases the others.
 fn decode_unreserved(raw: &str) -> Result<String, PathError> {
     let mut decoded = String::with_capacity(raw.len());
     let mut bytes = raw.bytes();
@@ -106,6 +185,8 @@ fn decode_unreserved(raw: &str) -> Result<String, PathError> {
                 escape_value(bytes.next(), bytes.next()).ok_or(PathError::InvalidEscape)?;
             match escaped {
                 0..=0x1f | 0x7f | b'\\' => return Err(PathError::ForbiddenEscape),
+                // A colon needs no escape in a path; before a verb it must not hide behind one.
+                b':' => decoded.push(':'),
                 _ if is_unreserved(escaped) => decoded.push(char::from(escaped)),
                 _ => push_escape(&mut decoded, escaped),
             }
@@ -118,21 +199,8 @@ fn decode_unreserved(raw: &str) -> Result<String, PathError> {
     Ok(decoded)
 }
 
-/// The segments of a path, without the empty ones, and with `.` and `..` carried out.
-fn resolve_dots(path: &str) -> Result<Vec<&str>, PathError> {
-    let mut segments = Vec::with_capacity(8);
-    for segment in path.split('/') {
-        match segment {
-            "" | "." => {}
-            ".." => drop(segments.pop().ok_or(PathError::AboveRoot)?),
-            _ => segments.push(segment),
-        }
-    }
-    Ok(segments)
-}
-
 /// Refuses the escapes that a server behind the gateway might read in another way.
-fn check_escapes(method: &Method, canonical: &str) -> Result<(), PathError> {
+fn check_escapes(canonical: &str) -> Result<(), PathError> {
     let mut bytes = Vec::with_capacity(canonical.len());
     let mut rest = canonical.bytes();
     while let Some(byte) = rest.next() {
@@ -145,16 +213,15 @@ fn check_escapes(method: &Method, canonical: &str) -> Result<(), PathError> {
         }
         bytes.push(escaped.unwrap_or(byte));
     }
-    if std::str::from_utf8(&bytes).is_err() {
-        return Err(PathError::NotUtf8);
-    }
-    if !canonical.contains("%2F") {
-        return Ok(());
-    }
-    let reads = *method == Method::GET || *method == Method::HEAD;
-    let model = canonical.strip_prefix(MODELS).filter(|_| reads).ok_or(PathError::EscapedSlash)?;
+    std::str::from_utf8(&bytes).map(|_| ()).map_err(|_| PathError::NotUtf8)
+}
+
+/// Refuses escaped slashes outside of `allowed`, a part of the path, and those that would make a dot segment in it.
+fn check_slashes(canonical: &str, allowed: Option<&str>) -> Result<(), PathError> {
+    let name = allowed.ok_or(PathError::EscapedSlash)?;
     let doubtful = |piece: &str| matches!(piece, "" | "." | "..");
-    if model.split('/').flat_map(|segment| segment.split("%2F")).any(doubtful) {
+    let outside = canonical.matches("%2F").count() > name.matches("%2F").count();
+    if outside || name.split('/').flat_map(|segment| segment.split("%2F")).any(doubtful) {
         return Err(PathError::EscapedSlash);
     }
     Ok(())
@@ -177,102 +244,4 @@ fn is_unreserved(byte: u8) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn get(raw: &str) -> Result<String, PathError> {
-        Path::normalise(&Method::GET, raw).map(|path| path.to_string())
-    }
-
-    #[test]
-    fn spellings_of_one_path_become_one() {
-        for raw in [
-            "/v1/chat/completions",
-            "/chat/completions",
-            "/v1/v1/chat/completions",
-            "/v1/v1/v1/chat/completions",
-            "//v1//chat/completions//",
-            "/v1/./chat/%2e/completions/",
-            "/v1/models/../chat/completions",
-            "/v1/models/%2E%2e/chat/completions",
-            "/v1/ch%61t/completion%73",
-            "/%76%31/chat/completions",
-        ] {
-            assert_eq!(get(raw).as_deref(), Ok("/v1/chat/completions"), "{raw}");
-        }
-        assert_eq!(get("/").as_deref(), Ok("/v1"));
-        assert_eq!(get("/v1/models/ft:gpt-4o:a;b=c").as_deref(), Ok("/v1/models/ft:gpt-4o:a;b=c"));
-        assert_eq!(get("/v1/models/ft%3agpt").as_deref(), Ok("/v1/models/ft%3Agpt"));
-        assert_eq!(get("/v1/files/%c3%a9").as_deref(), Ok("/v1/files/%C3%A9"));
-        assert_eq!(get("/v1/files/..;/x").as_deref(), Ok("/v1/files/..;/x"));
-        assert_eq!(get("/v1/files/100%25").as_deref(), Ok("/v1/files/100%25"));
-    }
-
-    #[test]
-    fn doubtful_paths_are_refused() {
-        let long = format!("/{}", "a".repeat(BYTES_MAX));
-        for (raw, error) in [
-            ("", PathError::NotAbsolute),
-            ("*", PathError::NotAbsolute),
-            ("v1/models", PathError::NotAbsolute),
-            (long.as_str(), PathError::TooLong),
-            (&long[..BYTES_MAX], PathError::TooLong), // Too long once it has its /v1.
-            ("/v1/models/%", PathError::InvalidEscape),
-            ("/v1/models/%4", PathError::InvalidEscape),
-            ("/v1/models/%zz", PathError::InvalidEscape),
-            ("/v1/models/%+1", PathError::InvalidEscape),
-            ("/v1/models/%00", PathError::ForbiddenEscape),
-            ("/v1/models/%0a", PathError::ForbiddenEscape),
-            ("/v1/models/%5C..", PathError::ForbiddenEscape),
-            ("/v1/models\\x", PathError::ForbiddenByte),
-            ("/v1/models\u{1}", PathError::ForbiddenByte),
-            ("/v1/modèles", PathError::ForbiddenByte),
-            ("/v1/models?x", PathError::ForbiddenByte),
-            ("/v1/models#x", PathError::ForbiddenByte),
-            ("/v1/models/%C0%AE", PathError::NotUtf8),
-            ("/v1/models/%ff", PathError::NotUtf8),
-            ("/v1/models/%252e%252e", PathError::EscapedTwice),
-            ("/v1/models/%25%32%66", PathError::EscapedTwice),
-            ("/..", PathError::AboveRoot),
-            ("/v1/../../v1/models", PathError::AboveRoot),
-            ("/v1/v1/v1/v1/models", PathError::TooManyVersions),
-        ] {
-            assert_eq!(get(raw), Err(error), "{raw}");
-        }
-    }
-
-    #[test]
-    fn an_escaped_slash_is_part_of_a_model_name_or_refused() {
-        assert_eq!(get("/models/meta%2fllama").as_deref(), Ok("/v1/models/meta%2Fllama"));
-        for raw in [
-            "/v1/models/..%2Forganization",
-            "/v1/models/a%2F%2e%2e%2Fb",
-            "/v1/models/a%2F",
-            "/v1/organization%2Fcosts",
-            "/v1%2Forganization/costs",
-        ] {
-            assert_eq!(get(raw), Err(PathError::EscapedSlash), "{raw}");
-        }
-        for method in [Method::POST, Method::DELETE] {
-            let path = Path::normalise(&method, "/v1/models/meta%2Fllama");
-            assert_eq!(path, Err(PathError::EscapedSlash), "{method}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn normalising_twice_changes_nothing(raw in "/([/.%2vV1eEfF5a-c;:~\\\\]|%[0-9a-fA-F]{2}|models/){0,40}") {
-            if let Ok(once) = Path::normalise(&Method::GET, &raw) {
-                let twice = Path::normalise(&Method::GET, once.as_str());
-                prop_assert_eq!(Ok(once), twice);
-            }
-        }
-
-        #[test]
-        fn any_text_is_answered(raw in any::<String>()) {
-            let _ = Path::normalise(&Method::POST, &raw);
-        }
-    }
-}
+mod tests;

@@ -1,14 +1,9 @@
-//! The words of a route table, and the look-up by method and exact segments.
-//!
-//! The tables themselves are text files beside the dialects. Knows no dialect and no price.
+//! The words in which a route is described.
 
 use std::fmt;
 use std::str::FromStr;
 
-use http::Method;
-use matchit::Router;
-
-use super::Path;
+use super::Dialect;
 
 /// Whether a call spends what is sold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -32,17 +27,23 @@ pub enum Class {
 pub enum Operation {
     Chat,
     Completion,
+    /// A model by its name alone, whatever it does.
+    Invoke,
     Response,
     Embedding,
     Image,
     Speech,
     Transcription,
     Translation,
+    /// Reading of a document: text recognition, parsing.
+    Document,
     Moderation,
+    Classification,
     Provenance,
     Decision,
     Run,
     Search,
+    Rerank,
     Batch,
     FineTuning,
     Eval,
@@ -68,6 +69,12 @@ pub enum ModelAt {
     JsonOrMultipart,
     /// The parameter `model` of the query.
     Query,
+    /// The segment `{model}` of the path, or all segments from `{*model}` on.
+    Path,
+    /// The field `model` of a JSON object, or the list `models`, of which the provider takes one. Both may be missing.
+    JsonSeveral,
+    /// The field `model` in the `params` of each of the `requests` of a JSON object.
+    Batch,
     /// Not in the request.
     Absent,
 }
@@ -81,6 +88,8 @@ pub struct Route {
     /// The path with its parameters named, e.g. `/v1/models/{model}`; `unknown` if not in the table. One of a
     /// bounded set, so it can label a metric.
     pub pattern: &'static str,
+    /// What its bodies, its errors and its streams are written in: not always the provider's own dialect.
+    pub language: Dialect,
 }
 
 /// A word that is none of a closed set.
@@ -90,80 +99,6 @@ pub struct UnknownWord {
     set: &'static str,
     word: String,
     known: String,
-}
-
-/// All routes of one dialect.
-pub(super) struct Table {
-    by_method: Vec<(Method, Router<Route>)>,
-    upgrades: Router<Route>,
-}
-
-impl Table {
-    /// Reads a table that is part of the program: `method class operation model path` on each line, `#` for
-    /// comments.
-    ///
-    /// # Panics
-    ///
-    /// On any fault in the text, which the tests would show first.
-    pub(super) fn parse(text: &'static str) -> Self {
-        let mut table = Self { by_method: Vec::new(), upgrades: Router::new() };
-        for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
-            if let Err(fault) = table.add(line) {
-                panic!("the embedded route table has a fault at `{line}`: {fault}");
-            }
-        }
-        table
-    }
-
-    /// See [`super::Dialect::route`].
-    pub(super) fn find(&self, method: &Method, upgrade: bool, path: &Path) -> Route {
-        let router = if upgrade { Some(&self.upgrades) } else { self.router(method) };
-        let found = router.and_then(|router| router.at(path.as_str()).ok());
-        match found {
-            Some(found) => *found.value,
-            None if upgrade => Route::unknown(Class::Realtime),
-            None => Route::unknown(Class::Unknown),
-        }
-    }
-
-    fn router(&self, method: &Method) -> Option<&Router<Route>> {
-        let method = if *method == Method::HEAD { &Method::GET } else { method };
-        self.by_method.iter().find(|(known, _)| known == method).map(|(_, router)| router)
-    }
-
-    fn add(&mut self, line: &'static str) -> anyhow::Result<()> {
-        let mut words = line.split_ascii_whitespace();
-        let mut word = || words.next().ok_or_else(|| anyhow::anyhow!("a word is missing"));
-        let (method, class, operation, model, pattern) =
-            (word()?, word()?.parse()?, word()?.parse()?, model_at(word()?)?, word()?);
-        anyhow::ensure!(words.next().is_none(), "a word too many");
-        let router = if method == "UPGRADE" {
-            &mut self.upgrades
-        } else {
-            let method = Method::from_bytes(method.as_bytes())?;
-            if self.router(&method).is_none() {
-                self.by_method.push((method.clone(), Router::new()));
-            }
-            let known = self.by_method.iter_mut().find(|(known, _)| *known == method);
-            &mut known.ok_or_else(|| anyhow::anyhow!("HEAD is looked up as GET"))?.1
-        };
-        router.insert(by_position(pattern), Route { class, operation, model, pattern })?;
-        Ok(())
-    }
-}
-
-impl Route {
-    fn unknown(class: Class) -> Self {
-        let (operation, model) = match class {
-            Class::Realtime => (Operation::Realtime, ModelAt::Query),
-            Class::Free
-            | Class::Metered
-            | Class::SessionGrant
-            | Class::Administration
-            | Class::Unknown => (Operation::Other, ModelAt::Absent),
-        };
-        Self { class, operation, model, pattern: "unknown" }
-    }
 }
 
 impl Class {
@@ -200,20 +135,24 @@ impl FromStr for Class {
 }
 
 impl Operation {
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 25] = [
         Self::Chat,
         Self::Completion,
+        Self::Invoke,
         Self::Response,
         Self::Embedding,
         Self::Image,
         Self::Speech,
         Self::Transcription,
         Self::Translation,
+        Self::Document,
         Self::Moderation,
+        Self::Classification,
         Self::Provenance,
         Self::Decision,
         Self::Run,
         Self::Search,
+        Self::Rerank,
         Self::Batch,
         Self::FineTuning,
         Self::Eval,
@@ -228,17 +167,21 @@ impl Operation {
         match self {
             Self::Chat => "chat",
             Self::Completion => "completion",
+            Self::Invoke => "invoke",
             Self::Response => "response",
             Self::Embedding => "embedding",
             Self::Image => "image",
             Self::Speech => "speech",
             Self::Transcription => "transcription",
             Self::Translation => "translation",
+            Self::Document => "document",
             Self::Moderation => "moderation",
+            Self::Classification => "classification",
             Self::Provenance => "provenance",
             Self::Decision => "decision",
             Self::Run => "run",
             Self::Search => "search",
+            Self::Rerank => "rerank",
             Self::Batch => "batch",
             Self::FineTuning => "fine_tuning",
             Self::Eval => "eval",
@@ -276,24 +219,4 @@ impl UnknownWord {
     ) -> Self {
         Self { set, word: word.to_owned(), known: known.join(", ") }
     }
-}
-
-fn model_at(word: &str) -> anyhow::Result<ModelAt> {
-    Ok(match word {
-        "json" => ModelAt::Json,
-        "json?" => ModelAt::JsonOptional,
-        "form" => ModelAt::Multipart,
-        "json/form" => ModelAt::JsonOrMultipart,
-        "query" => ModelAt::Query,
-        "-" => ModelAt::Absent,
-        _ => anyhow::bail!("`{word}` is no place of a model"),
-    })
-}
-
-/// Renames parameters by their position: the router wants one name for one place in the tree.
-fn by_position(pattern: &str) -> String {
-    let name = |(position, segment): (usize, &str)| {
-        if segment.starts_with('{') { format!("{{p{position}}}") } else { segment.to_owned() }
-    };
-    pattern.split('/').enumerate().map(name).collect::<Vec<_>>().join("/")
 }

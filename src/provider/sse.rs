@@ -9,7 +9,7 @@ use memchr::memchr2;
 pub const EVENT_BYTES_MAX: usize = 1 << 20;
 
 /// How much of a longer event is reported.
-const HEAD_BYTES: usize = 4096;
+pub(super) const HEAD_BYTES: usize = 4096;
 
 /// One event with data. Comments, and events without data, are not reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

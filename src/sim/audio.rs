@@ -1,11 +1,12 @@
 //! Speech and transcriptions.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde_json::json;
 
 use super::content::{Answer, Events, event, pieces, tokens};
 use super::request::Request;
-use super::vectors::base64;
 
 /// Bytes in each piece of speech.
 const PIECE_BYTES: usize = 1024;
@@ -22,9 +23,9 @@ pub(super) fn speech(request: &Request) -> Answer {
     if request.json["stream_format"] != "sse" {
         return Answer::Raw("audio/mpeg", pieces);
     }
-    let content = pieces
-        .iter()
-        .map(|piece| event("", &json!({ "type": "speech.audio.delta", "audio": base64(piece) })));
+    let content = pieces.iter().map(|piece| {
+        event("", &json!({ "type": "speech.audio.delta", "audio": STANDARD.encode(piece) }))
+    });
     let usage = token_usage(request, "");
     let closing = vec![event("", &json!({ "type": "speech.audio.done", "usage": usage }))];
     let content = content.collect();

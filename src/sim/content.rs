@@ -9,6 +9,9 @@ use super::switches::Switches;
 /// When everything was made: a fixed instant, in seconds, so that the same request gets the same bytes.
 pub(super) const CREATED: u64 = 1_767_225_600;
 
+/// The models that there are; any other name will do as well.
+pub(super) const MODELS: [&str; 4] = ["sim-small", "sim-large", "sim-embedding", "sim-audio"];
+
 const WORDS: [&str; 8] =
     ["The ", "simulated ", "provider ", "says ", "what ", "it ", "always ", "says. "];
 
@@ -26,6 +29,8 @@ pub(super) struct Events {
 pub(super) enum Answer {
     Json(Value),
     Events(Events),
+    /// A stream that is one JSON list.
+    List(Events),
     /// Some other body, in pieces.
     Raw(&'static str, Vec<Bytes>),
 }
@@ -66,7 +71,18 @@ pub(super) fn pieces(switches: &Switches) -> Vec<String> {
 
 /// Four characters of text are a token: of all strings in what was asked, and of the answer.
 pub(super) fn tokens(request: &Request, answer: &str) -> Tokens {
-    let asked = ["messages", "instructions", "input", "prompt"].map(|name| &request.json[name]);
+    let asked = [
+        "messages",
+        "instructions",
+        "input",
+        "prompt",
+        "system",
+        "systemInstruction",
+        "contents",
+        "content",
+        "requests",
+    ];
+    let asked = asked.map(|name| &request.json[name]);
     let characters = asked.into_iter().map(text_length).sum::<u64>();
     let answered = answer.chars().count() as u64;
     Tokens {

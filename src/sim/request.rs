@@ -1,6 +1,7 @@
 //! A request to the simulated provider, read whole.
 
 use bytes::Bytes;
+use http::header::UPGRADE;
 use http::request::Parts;
 use http_body_util::{BodyDataStream, Full};
 use multer::Multipart;
@@ -9,8 +10,13 @@ use sha2::{Digest, Sha256};
 
 use super::content::hex;
 use super::switches::{Switches, UnknownSwitch};
+use crate::provider::credentials::percent_decoded;
+use crate::provider::{self, Dialect, PathError, Placed, Spelled};
 
 pub(super) const SWITCHES_HEADER: &str = "x-sim";
+
+/// The dialects that the simulated provider speaks.
+const SPOKEN: [Dialect; 3] = [Dialect::OpenAi, Dialect::Anthropic, Dialect::Gemini];
 
 /// What was asked, in the words of the dialect.
 pub(super) struct Request {
@@ -23,6 +29,10 @@ pub(super) struct Request {
     /// The name of the model without its switches, if there is one.
     pub(super) model: Option<String>,
     pub(super) switches: Switches,
+    /// Whose library asks.
+    pub(super) dialect: Dialect,
+    /// The path in the spelling of the dialect, and what it is there.
+    pub(super) placed: Result<Placed, PathError>,
     /// The same for the same request, so that the same answer follows.
     pub(super) id: String,
 }
@@ -43,8 +53,15 @@ impl Request {
         if let Some(list) = head.headers.get(SWITCHES_HEADER) {
             switches.apply(&String::from_utf8_lossy(list.as_bytes()))?;
         }
+        let (dialect, placed) = place(&head);
+        let in_path = placed.as_ref().ok().and_then(|placed| placed.route.model_in(&placed.path));
+        let in_path = in_path.and_then(percent_decoded);
         let named = json["model"].as_str().or_else(|| text(&form, "model"));
-        let model = match named.map(|model| model.split_once('+').unwrap_or((model, ""))) {
+        let model = match in_path
+            .as_deref()
+            .or(named)
+            .map(|model| model.split_once('+').unwrap_or((model, "")))
+        {
             Some((name, list)) => {
                 switches.apply(list)?;
                 Some(name.to_owned())
@@ -55,7 +72,8 @@ impl Request {
         hash.update(head.uri.path().as_bytes());
         hash.update(&body);
         let id = hex(&hash.finalize()[..8]);
-        Ok(Self { head, body_bytes: body.len(), json, form, model, switches, id })
+        let body_bytes = body.len();
+        Ok(Self { head, body_bytes, json, form, model, switches, dialect, placed, id })
     }
 
     pub(super) fn path(&self) -> &str {
@@ -71,9 +89,36 @@ impl Request {
         self.json["stream"] == true || self.form_text("stream") == Some("true")
     }
 
+    /// Whether the query says `name=value`.
+    pub(super) fn asks(&self, name: &str, value: &str) -> bool {
+        let pairs = self.head.uri.query().unwrap_or_default().split('&');
+        pairs.filter_map(|pair| pair.split_once('=')).any(|pair| pair == (name, value))
+    }
+
     pub(super) fn form_text(&self, name: &str) -> Option<&str> {
         text(&self.form, name)
     }
+}
+
+/// Whose library asks: told by the path, or else by the headers.
+pub(super) fn dialect(head: &Parts) -> Dialect {
+    place(head).0
+}
+
+fn place(head: &Parts) -> (Dialect, Result<Placed, PathError>) {
+    let spelled = match Spelled::read(head.uri.path()) {
+        Ok(spelled) => spelled,
+        Err(error) => return (Dialect::OpenAi, Err(error)),
+    };
+    let segments = match spelled.segments() {
+        Ok(segments) => segments,
+        Err(error) => return (Dialect::OpenAi, Err(error)),
+    };
+    let upgrade = head.headers.contains_key(UPGRADE);
+    let hint = provider::hint(&head.headers, head.uri.query());
+    let chosen = provider::choose(&SPOKEN.into_iter(), hint, &head.method, upgrade, &segments);
+    let (at, placed) = chosen.unwrap_or((0, Err(PathError::NotAbsolute)));
+    (SPOKEN[at], placed)
 }
 
 fn text<'a>(form: &'a [Part], name: &str) -> Option<&'a str> {

@@ -4,26 +4,24 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, UPGRADE};
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::request::Parts;
+use http::{HeaderValue, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use serde_json::json;
 
-use super::content::{Answer, CREATED};
+use super::content::Answer;
 use super::control::{Exchange, Log};
-use super::files::{FileError, Files};
-use super::request::Request;
+use super::files::Files;
+use super::request::{self, Request};
 use super::script::Script;
 use super::switches::{Point, Switches};
-use super::{audio, chat, responses, vectors};
-use crate::provider::credentials::percent_decoded;
-use crate::provider::{Class, Dialect, Path, Refusal};
+use super::{anthropic, gemini, openai};
+use crate::provider::{Class, Dialect, Placed, Refusal};
 
 /// Longest request body read.
 const BODY_BYTES_MAX: usize = 64 << 20;
-
-const MODELS: [&str; 4] = ["sim-small", "sim-large", "sim-embedding", "sim-audio"];
 
 /// The simulated provider's state: what it was asked, and the files it keeps.
 #[derive(Debug, Default)]
@@ -48,11 +46,12 @@ impl Provider {
             return response;
         }
         let exchange = self.log.begin(&head);
-        let authorised = has_key(&head.headers);
+        let dialect = request::dialect(&head);
+        let authorised = has_key(dialect, &head);
         let normal = Switches::default();
         let Ok(body) = Limited::new(body, BODY_BYTES_MAX).collect().await else {
             let message = "The request body could not be read, or is too large.";
-            return self.refuse(StatusCode::PAYLOAD_TOO_LARGE, message, &normal, exchange);
+            return self.refuse(dialect, StatusCode::PAYLOAD_TOO_LARGE, message, &normal, exchange);
         };
         let body = body.to_bytes();
         let body_bytes = body.len();
@@ -61,21 +60,20 @@ impl Provider {
             Err(unknown) => {
                 exchange.asked(body_bytes, None);
                 let message = unknown.to_string();
-                return self.refuse(StatusCode::BAD_REQUEST, &message, &normal, exchange);
+                return self.refuse(dialect, StatusCode::BAD_REQUEST, &message, &normal, exchange);
             }
         };
         exchange.asked(request.body_bytes, request.model.as_deref());
         if !authorised {
-            let message =
-                "You didn't provide an API key. Send any, as `Authorization: Bearer <key>`.";
-            return self.refuse(StatusCode::UNAUTHORIZED, message, &normal, exchange);
+            let message = "You didn't provide an API key. Send any, where the API wants it.";
+            return self.refuse(dialect, StatusCode::UNAUTHORIZED, message, &normal, exchange);
         }
         self.carry_out(&request, exchange).await
     }
 
     /// Answers as the switches of the request say.
     async fn carry_out(&self, request: &Request, exchange: Exchange) -> Response<Script> {
-        let switches = &request.switches;
+        let (switches, dialect) = (&request.switches, request.dialect);
         if !switches.delay.is_zero() {
             tokio::time::sleep(switches.delay).await;
         }
@@ -87,68 +85,46 @@ impl Provider {
         }
         if let Some(status) = switches.status {
             let message = "The simulated provider was told to fail.";
-            return self.refuse(status, message, switches, exchange);
+            return self.refuse(dialect, status, message, switches, exchange);
         }
         match self.answer(request) {
-            Ok(answer) => self.send(StatusCode::OK, answer, switches, exchange),
-            Err((status, message)) => self.refuse(status, &message, switches, exchange),
+            Ok(answer) => self.send(dialect, answer, switches, exchange),
+            Err((status, message)) => self.refuse(dialect, status, &message, switches, exchange),
         }
     }
 
     fn answer(&self, request: &Request) -> Result<Answer, (StatusCode, String)> {
-        let path = Path::normalise(&request.head.method, request.path())
+        let Placed { path, route } = request
+            .placed
+            .as_ref()
             .map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()))?;
-        let upgrade = request.head.headers.contains_key(UPGRADE);
-        let route = Dialect::OpenAi.route(&request.head.method, upgrade, &path);
-        let last = path.as_str().rsplit('/').next().unwrap_or_default();
-        let file_error = |error: FileError| (StatusCode::BAD_REQUEST, error.to_string());
-        let no_file = || (StatusCode::NOT_FOUND, "No such file.".to_owned());
-        match (request.head.method.as_str(), route.pattern) {
-            ("POST", "/v1/chat/completions") => Ok(chat::chat(request)),
-            ("POST", "/v1/completions") => Ok(chat::completion(request)),
-            ("POST", "/v1/responses") => Ok(responses::create(request)),
-            ("GET", "/v1/responses/{response_id}") => Ok(responses::retrieve(request, last)),
-            ("POST", "/v1/embeddings") => Ok(vectors::embeddings(request)),
-            ("POST", "/v1/moderations") => Ok(vectors::moderations(request)),
-            ("POST", "/v1/images/generations" | "/v1/images/edits" | "/v1/images/variations") => {
-                Ok(vectors::image(request))
+        let found = if route.language == Dialect::Anthropic {
+            anthropic::answer(request, route.pattern)
+        } else if route.language == Dialect::Gemini {
+            gemini::answer(request, route)
+        } else {
+            openai::answer(request, path, route.pattern, &self.files)?
+        };
+        if let Some(answer) = found {
+            return Ok(answer);
+        }
+        match route.class {
+            Class::Unknown | Class::Realtime => {
+                Err((StatusCode::NOT_FOUND, format!("Invalid URL ({path}).")))
             }
-            ("POST", "/v1/audio/speech") => Ok(audio::speech(request)),
-            ("POST", "/v1/audio/transcriptions" | "/v1/audio/translations") => {
-                Ok(audio::transcription(request))
+            Class::Free | Class::Metered | Class::SessionGrant | Class::Administration => {
+                Ok(Answer::Json(json!({
+                    "id": format!("sim_{}", request.id),
+                    "object": "simulated",
+                    "route": route.pattern,
+                })))
             }
-            ("GET" | "HEAD", "/v1/models") => {
-                let models: Vec<_> = MODELS.into_iter().map(model).collect();
-                Ok(Answer::Json(json!({ "object": "list", "data": models })))
-            }
-            ("GET" | "HEAD", "/v1/models/{model}") => {
-                Ok(Answer::Json(model(&percent_decoded(last).unwrap_or_default())))
-            }
-            ("POST", "/v1/files") => self.files.add(request).map_err(file_error),
-            ("GET", "/v1/files") => Ok(self.files.list()),
-            ("GET", "/v1/files/{file_id}") => self.files.retrieve(last).ok_or_else(no_file),
-            ("DELETE", "/v1/files/{file_id}") => self.files.delete(last).ok_or_else(no_file),
-            ("GET", "/v1/files/{file_id}/content") => {
-                let id = path.as_str().split('/').nth(3).unwrap_or_default();
-                self.files.content(id).ok_or_else(no_file)
-            }
-            (_, pattern) => match route.class {
-                Class::Unknown | Class::Realtime => {
-                    Err((StatusCode::NOT_FOUND, format!("Invalid URL ({path}).")))
-                }
-                Class::Free | Class::Metered | Class::SessionGrant | Class::Administration => {
-                    Ok(Answer::Json(json!({
-                        "id": format!("sim_{}", request.id),
-                        "object": "simulated",
-                        "route": pattern,
-                    })))
-                }
-            },
         }
     }
 
     fn refuse(
         &self,
+        dialect: Dialect,
         status: StatusCode,
         message: &str,
         switches: &Switches,
@@ -160,14 +136,15 @@ impl Provider {
             status if status.is_server_error() => ("server_error", "server_error"),
             _ => ("invalid_request_error", "invalid_request"),
         };
-        let refusal = Refusal { status, kind, code, message, param: None };
-        let body = Dialect::OpenAi.error_body(&refusal);
-        self.respond_with(status, "application/json", whole(body, switches), switches, exchange)
+        let (param, retry_after, request) = (None, None, "req_sim");
+        let refusal = Refusal { status, kind, code, message, param, retry_after, request };
+        let body = whole(dialect.refusal(&refusal).body, switches);
+        self.respond_with(dialect, status, "application/json", body, switches, exchange)
     }
 
     fn send(
         &self,
-        status: StatusCode,
+        dialect: Dialect,
         answer: Answer,
         switches: &Switches,
         exchange: Exchange,
@@ -179,18 +156,22 @@ impl Provider {
                 let events = events.arrange(switches);
                 ("text/event-stream; charset=utf-8", (usize::MAX, events))
             }
+            Answer::List(events) => {
+                ("application/json; charset=UTF-8", (usize::MAX, events.arrange(switches)))
+            }
             Answer::Raw(content_type, _) if switches.silent => (content_type, (0, Vec::new())),
             Answer::Raw(content_type, mut pieces) if pieces.len() == 1 => {
                 (content_type, whole(pieces.swap_remove(0), switches))
             }
             Answer::Raw(content_type, pieces) => (content_type, (usize::MAX, pieces)),
         };
-        self.respond_with(status, content_type, pieces, switches, exchange)
+        self.respond_with(dialect, StatusCode::OK, content_type, pieces, switches, exchange)
     }
 
     /// `length` is the body's, or `usize::MAX` if it is not told beforehand.
     fn respond_with(
         &self,
+        dialect: Dialect,
         status: StatusCode,
         content_type: &'static str,
         (length, pieces): (usize, Vec<Bytes>),
@@ -206,11 +187,17 @@ impl Provider {
         if length != usize::MAX {
             headers.insert(CONTENT_LENGTH, length.into());
         }
-        if let Ok(id) = HeaderValue::from_str(&format!("req_sim{number}")) {
+        let id = HeaderValue::from_str(&format!("req_sim{number}"));
+        let Ok(id) = id else { return response };
+        if dialect == Dialect::Anthropic {
+            headers.insert("request-id", id);
+        } else if dialect == Dialect::Gemini {
+            headers.insert("server-timing", HeaderValue::from_static("gfet4t7; dur=1"));
+        } else {
             headers.insert("x-request-id", id);
+            headers.insert("openai-processing-ms", HeaderValue::from_static("1"));
+            headers.insert("openai-version", HeaderValue::from_static("2020-10-01"));
         }
-        headers.insert("openai-processing-ms", HeaderValue::from_static("1"));
-        headers.insert("openai-version", HeaderValue::from_static("2020-10-01"));
         response
     }
 }
@@ -229,11 +216,23 @@ fn whole(body: Bytes, switches: &Switches) -> (usize, Vec<Bytes>) {
     }
 }
 
-fn model(id: &str) -> serde_json::Value {
-    json!({ "id": id, "object": "model", "created": CREATED, "owned_by": "creditgate" })
-}
-
-fn has_key(headers: &HeaderMap) -> bool {
-    let value = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    value.and_then(|value| value.strip_prefix("Bearer ")).is_some_and(|key| !key.trim().is_empty())
+/// Whether there is a key where the dialect wants it.
+fn has_key(dialect: Dialect, head: &Parts) -> bool {
+    let text = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
+    let bearer = || text("authorization").and_then(|value| value.strip_prefix("Bearer "));
+    let own = match dialect {
+        Dialect::Anthropic => text("x-api-key"),
+        Dialect::Gemini => text("x-goog-api-key"),
+        Dialect::OpenAi
+        | Dialect::Vertex
+        | Dialect::Azure
+        | Dialect::OpenRouter
+        | Dialect::Mistral
+        | Dialect::DeepSeek
+        | Dialect::Cohere
+        | Dialect::Ollama
+        | Dialect::Bedrock => None,
+    };
+    let key = own.or_else(bearer);
+    key.is_some_and(|key| !key.trim().is_empty())
 }

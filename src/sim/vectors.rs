@@ -1,5 +1,7 @@
 //! Embeddings, moderations and images: answers of one piece.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
@@ -48,7 +50,7 @@ pub(super) fn embeddings(request: &Request) -> Answer {
             let embedding = if base64_wanted {
                 let bytes: Vec<u8> =
                     vector.iter().flat_map(|number| number.to_le_bytes()).collect();
-                json!(base64(&bytes))
+                json!(STANDARD.encode(bytes))
             } else {
                 json!(vector)
             };
@@ -99,7 +101,7 @@ pub(super) fn image(request: &Request) -> Answer {
 }
 
 /// Numbers of a size between 0.5 and 1, set by the text.
-fn vector(input: &Value, dimensions: usize) -> Vec<f32> {
+pub(super) fn vector(input: &Value, dimensions: usize) -> Vec<f32> {
     let text = input.to_string();
     (0..dimensions)
         .map(|at| {
@@ -108,40 +110,4 @@ fn vector(input: &Value, dimensions: usize) -> Vec<f32> {
             f32::from_bits((bits & 0x807f_ffff) | 0x3f00_0000)
         })
         .collect()
-}
-
-/// Base64 of RFC 4648, with padding.
-pub(super) fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for group in bytes.chunks(3) {
-        let bits = (0..3).fold(0_u32, |bits, at| {
-            (bits << 8) | u32::from(group.get(at).copied().unwrap_or_default())
-        });
-        for at in 0..4 {
-            let index = usize::try_from((bits >> (18 - 6 * at)) & 63).unwrap_or_default();
-            text.push(if at <= group.len() { char::from(ALPHABET[index]) } else { '=' });
-        }
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn base64_follows_the_vectors_of_the_rfc() {
-        for (bytes, text) in [
-            ("", ""),
-            ("f", "Zg=="),
-            ("fo", "Zm8="),
-            ("foo", "Zm9v"),
-            ("foob", "Zm9vYg=="),
-            ("fooba", "Zm9vYmE="),
-            ("foobar", "Zm9vYmFy"),
-        ] {
-            assert_eq!(base64(bytes.as_bytes()), text);
-        }
-    }
 }

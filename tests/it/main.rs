@@ -7,6 +7,7 @@ mod harness;
 
 mod crash;
 mod demo;
+mod dialects;
 mod disk;
 mod endings;
 mod exact;

@@ -2,13 +2,16 @@
 
 import os
 
-# Before `openai` is imported: neither a developer's own settings nor a proxy may change what is tested.
+# Before the packages are imported: neither a developer's own settings nor a proxy may change what is tested.
+OWN = ("OPENAI_", "ANTHROPIC_", "GOOGLE_", "GEMINI_", "CREDITGATE_")
 for name in list(os.environ):
-    if name.startswith(("OPENAI_", "CREDITGATE_")) and name != "CREDITGATE_BIN" or name.lower().endswith("_proxy"):
+    if name.startswith(OWN) and name != "CREDITGATE_BIN" or name.lower().endswith("_proxy"):
         del os.environ[name]
 
+import anthropic
 import openai
 import pytest
+from google import genai
 
 from demo import Demo
 
@@ -42,6 +45,37 @@ def assistant(demo):
     def make(account: str = "demo", **settings) -> openai.OpenAI:
         settings = {"base_url": demo.base_url, "api_key": demo.key(account), **settings}
         made.append(openai.OpenAI(**settings))
+        return made[-1]
+
+    yield make
+    for client in made:
+        client.close()
+
+
+@pytest.fixture
+def claude(demo):
+    """Makes a client of the `anthropic` package with the key of any account, and closes it in the end."""
+    made = []
+
+    def make(account: str = "demo", **settings) -> anthropic.Anthropic:
+        settings = {"base_url": demo.gateway, "api_key": demo.key(account), **settings}
+        made.append(anthropic.Anthropic(**settings))
+        return made[-1]
+
+    yield make
+    for client in made:
+        client.close()
+
+
+@pytest.fixture
+def gemini(demo):
+    """Makes a client of the `google-genai` package with the key of any account, and closes it in the end."""
+    made = []
+
+    def make(account: str = "demo", **settings) -> genai.Client:
+        options = {"base_url": demo.gateway, **settings.pop("http_options", {})}
+        settings = {"api_key": demo.key(account), "http_options": options, **settings}
+        made.append(genai.Client(**settings))
         return made[-1]
 
     yield make

@@ -53,5 +53,5 @@ async fn read(content_type: &str, body: &Bytes) -> Result<Peek, Malformed> {
         Some("false" | "0" | "") | None => false,
         Some(_) => return Err(Malformed::WrongType { field: "stream" }),
     };
-    Ok(Peek { model, stream })
+    Ok(Peek { model, others: Vec::new(), stream })
 }

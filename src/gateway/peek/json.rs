@@ -9,12 +9,14 @@ use memchr::memchr2_iter;
 
 use super::{Malformed, NESTING_MAX, Peek, checked_model};
 
-pub(super) fn peek(body: &[u8]) -> Result<Peek, Malformed> {
+/// The text of a body, if it nests no deeper than it may.
+pub(super) fn text(body: &[u8]) -> Result<&str, Malformed> {
     let text = std::str::from_utf8(body)
         .map_err(|error| Malformed::InvalidUtf8 { at: error.valid_up_to() })?;
-    if is_too_deep(body) {
-        return Err(Malformed::TooDeep);
-    }
+    if is_too_deep(body) { Err(Malformed::TooDeep) } else { Ok(text) }
+}
+
+pub(super) fn peek(text: &str) -> Result<Peek, Malformed> {
     let fields = match serde_json::from_str::<Document<'_>>(text).map_err(not_json)? {
         Document::Object(fields) => fields,
         Document::Other => return Err(Malformed::NotAnObject),
@@ -36,7 +38,7 @@ pub(super) fn peek(body: &[u8]) -> Result<Peek, Malformed> {
             return Err(Malformed::WrongType { field: "stream" });
         }
     };
-    Ok(Peek { model, stream })
+    Ok(Peek { model, others: Vec::new(), stream })
 }
 
 /// Whether lists and objects nest too deep. Most bodies have fewer of them than that in all, which is quickly seen.
@@ -62,7 +64,7 @@ fn is_too_deep(body: &[u8]) -> bool {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "given to map_err")]
-fn not_json(error: serde_json::Error) -> Malformed {
+pub(super) fn not_json(error: serde_json::Error) -> Malformed {
     Malformed::NotJson { line: error.line(), column: error.column() }
 }
 

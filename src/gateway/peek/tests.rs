@@ -23,7 +23,7 @@ fn peek_form(at: ModelAt, parts: &[(&str, &str)]) -> Result<Peek, Malformed> {
 
 #[expect(clippy::unnecessary_wraps, reason = "compared with results")]
 fn found(model: &str, stream: bool) -> Result<Peek, Malformed> {
-    Ok(Peek { model: Some(model.to_owned()), stream })
+    Ok(Peek { model: Some(model.to_owned()), others: Vec::new(), stream })
 }
 
 #[test]
@@ -191,4 +191,63 @@ fn no_sentence_is_taken_for_another_error() {
         let sentence = error.to_string().to_lowercase();
         assert!(sentence.ends_with('.') && !words.iter().any(|word| sentence.contains(word)));
     }
+}
+
+fn names(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+#[test]
+fn a_body_may_name_several_models_where_the_provider_takes_one() {
+    for (body, model, expected) in [
+        (r#"{"model":"a","models":["c","b","c"]}"#, Some("a"), names(&["b", "c"])),
+        (r#"{"models":["b"]}"#, None, names(&["b"])),
+        (r#"{"model":"a","models":null}"#, Some("a"), names(&[])),
+        ("{}", None, names(&[])),
+    ] {
+        let peek = json(ModelAt::JsonSeveral, body).unwrap();
+        assert_eq!((peek.model.as_deref(), &peek.others), (model, &expected), "{body}");
+    }
+    let many: Vec<String> = (0..=MODELS_MAX).map(|number| format!("\"m{number}\"")).collect();
+    let many = format!("{{\"models\":[{}]}}", many.join(","));
+    let wrong = Malformed::WrongType { field: "models" };
+    for (body, error) in [
+        (r#"{"models":"b"}"#, &wrong),
+        (r#"{"models":["b",1]}"#, &wrong),
+        (r#"{"models":{}}"#, &wrong),
+        (r#"{"models":["b"],"models":["c"]}"#, &wrong),
+        (r#"{"models":[""]}"#, &Malformed::NoModel),
+        (many.as_str(), &wrong),
+    ] {
+        assert_eq!(json(ModelAt::JsonSeveral, body).as_ref(), Err(error), "{body}");
+    }
+    // Elsewhere the field is the caller's own.
+    let twice = r#"{"model":"m","models":7,"models":8}"#;
+    assert_eq!(json(ModelAt::Json, twice), found("m", false));
+}
+
+#[test]
+fn a_batch_names_the_models_of_its_requests() {
+    let body = r#"{"requests":[{"custom_id":"1","params":{"model":"b","messages":[]}},{"params":{"model":"a"}},{},
+        {"params":{"model":"b"}}]}"#;
+    assert_eq!(json(ModelAt::Batch, body).unwrap().others, names(&["a", "b"]));
+    assert_eq!(json(ModelAt::Batch, "{}").unwrap(), Peek::default());
+    let wrong = Malformed::WrongType { field: "requests" };
+    for body in [
+        r#"{"requests":{}}"#,
+        r#"{"requests":[1]}"#,
+        r#"{"requests":[{"params":{"model":1}}]}"#,
+        r#"{"requests":[{"params":{"model":"a","model":"b"}}]}"#,
+        r#"{"requests":[{"params":{"model":"a"},"params":{"model":"b"}}]}"#,
+        r#"{"requests":[],"requests":[{"params":{"model":"a"}}]}"#,
+    ] {
+        assert_eq!(json(ModelAt::Batch, body).as_ref(), Err(&wrong), "{body}");
+    }
+}
+
+#[test]
+fn a_model_in_a_path_is_decoded() {
+    assert_eq!(model_in_path("arn:aws%2Fx").as_deref(), Ok("arn:aws/x"));
+    assert_eq!(model_in_path("%FF"), Err(Malformed::WrongType { field: "model" }));
+    assert_eq!(model_in_path(&"x".repeat(300)), Err(Malformed::ModelTooLong));
 }

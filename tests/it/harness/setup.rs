@@ -22,6 +22,7 @@ const PLAN: &str = "pay-as-you-go";
 
 pub struct Setup {
     settings: BTreeMap<String, BTreeMap<String, String>>,
+    rules: String,
     accounts: Vec<Account>,
     keys: Vec<(String, Owner, Option<Timestamp>)>,
     upstream: Option<SocketAddr>,
@@ -53,6 +54,7 @@ impl Setup {
     pub fn new() -> Self {
         let setup = Self {
             settings: BTreeMap::new(),
+            rules: String::new(),
             accounts: Vec::new(),
             keys: Vec::new(),
             upstream: None,
@@ -76,6 +78,18 @@ impl Setup {
         let table = self.settings.entry(table.to_owned()).or_default();
         table.insert(key.to_owned(), value.to_owned());
         self
+    }
+
+    /// A price rule.
+    pub fn rule(mut self, rule: &str) -> Self {
+        writeln!(self.rules, "[[price.rule]]\n{rule}").unwrap();
+        self
+    }
+
+    /// A provider of another dialect at the same address and with the same key.
+    pub fn provider(self, name: &str, dialect: &str) -> Self {
+        self.set(&format!("provider.{name}.dialect"), &format!("'{dialect}'"))
+            .set(&format!("provider.{name}.key"), "{ env = 'CREDITGATE_OPENAI_KEY' }")
     }
 
     /// An account with so many purchased credits.
@@ -127,7 +141,10 @@ impl Setup {
         let folder = tempfile::Builder::new().prefix("creditgate-it-").tempdir().unwrap();
         let upstream = self.upstream.unwrap_or(provider.address);
         let listen = self.listen;
-        let setup = self.set("provider.openai.base_url", &format!("'http://{upstream}/v1'"));
+        let mut setup = self.set("provider.openai.base_url", &format!("'http://{upstream}/v1'"));
+        for table in setup.settings.iter_mut().filter(|(name, _)| name.starts_with("provider.")) {
+            table.1.entry("base_url".to_owned()).or_insert_with(|| format!("'http://{upstream}'"));
+        }
         let config = write_config(folder.path(), &setup.config());
         let file = || format!("sqlite://{}", folder.path().join("ledger.db").display());
         let ledger = setup.ledger.clone().unwrap_or_else(file);
@@ -146,7 +163,7 @@ impl Setup {
                 writeln!(text, "{key} = {value}").unwrap();
             }
         }
-        text
+        text + &self.rules
     }
 
     /// Brings accounts and keys into the ledger.

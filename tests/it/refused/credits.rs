@@ -78,6 +78,8 @@ async fn plan_credits_go_first_and_then_what_was_bought() {
         assert_eq!(answer.header("x-credits-purchased-remaining"), Some(purchased));
     }
     world.provider.forget().await;
+    // While the last call is being settled its credit is held, and not gone.
+    world.resolved().await;
     let answer = world.chat("a").send().await;
     check_final_refusal(&world, &answer, 402, "insufficient_quota").await;
 }

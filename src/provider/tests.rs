@@ -1,0 +1,5 @@
+//! What must hold for every dialect.
+
+mod refusals;
+mod routes;
+mod streams;
