@@ -76,6 +76,8 @@ pub struct App {
     ledger: Ledger,
     settler: Settler,
     ready: Arc<AtomicBool>,
+    /// Every client has been served: nothing is read on for those that left.
+    served: CancellationToken,
     serving: Serving,
     administering: Serving,
     archiving: Option<Serving>,
@@ -114,6 +116,7 @@ impl App {
             Arc::clone(&metrics),
             Arc::clone(&clock),
         );
+        let served = gateway.served();
         let admin = Admin {
             config: Arc::clone(&config),
             ledger: ledger.clone(),
@@ -144,7 +147,17 @@ impl App {
             server::serve(admin_listener, limits, control_plane, || (), stop)
         });
         let (gateway, admin) = (gateway_at, admin_at);
-        Ok(Self { gateway, admin, ledger, settler, ready, serving, administering, archiving })
+        Ok(Self {
+            gateway,
+            admin,
+            ledger,
+            settler,
+            ready,
+            served,
+            serving,
+            administering,
+            archiving,
+        })
     }
 
     /// Stops accepting, lets requests in flight end, settles them, and closes the ledger. `/ready` says no from the
@@ -152,6 +165,7 @@ impl App {
     pub async fn stop(self) {
         self.ready.store(false, Ordering::Relaxed);
         self.serving.stop().await;
+        self.served.cancel();
         if !self.settler.drained(SETTLE_LIMIT).await {
             let left = self.settler.pending();
             tracing::error!(left, "calls were left unsettled; their holds expire by themselves");

@@ -22,6 +22,7 @@ mod environment;
 mod error;
 mod grammar;
 mod layer;
+mod prices;
 mod redis;
 mod scalar;
 mod secret;
@@ -30,7 +31,9 @@ mod url;
 #[cfg(test)]
 mod tests;
 
-pub use choice::{Administration, OnOutage, SessionGrants, UnknownRoutes, WhenExhausted};
+pub use choice::{
+    Administration, OnDisconnect, OnOutage, SessionGrants, UnknownRoutes, WhenExhausted,
+};
 pub use error::ConfigError;
 pub use redis::{Place, Redis, RedisClock, RedisUrl, Replicas, Topology};
 pub use secret::{Secret, SecretError, SecretSource};
@@ -67,6 +70,8 @@ pub struct Config {
     pub plans: BTreeMap<Name, Plan>,
     /// What calls cost.
     pub prices: PriceList,
+    /// How work is read that has a price for each unit.
+    pub metering: Metering,
     /// What is not passed on.
     pub refusal: Refusal,
     /// What happens while the ledger is away.
@@ -149,6 +154,17 @@ pub struct Pace {
     /// The status when credits are gone.
     #[serde(deserialize_with = "scalar")]
     pub when_exhausted: WhenExhausted,
+}
+
+/// `[metering]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Metering {
+    /// What becomes of an answer whose client leaves.
+    pub on_disconnect: OnDisconnect,
+    /// The longest that such an answer is read on.
+    #[serde(deserialize_with = "scalar")]
+    pub drain_limit: Duration,
 }
 
 /// `[refusal]`.
@@ -262,14 +278,17 @@ impl Config {
         Self::parse(&text, path, env)
     }
 
-    /// As [`Config::load`], with the file's `text`; `path` is only its name in errors.
+    /// As [`Config::load`], with the file's `text`; `path` is its name in errors, and where a price list is looked for.
     pub fn parse(text: &str, path: &Path, env: Environment<'_>) -> Result<Self, ConfigError> {
         let parsed = layer::over_default(text).and_then(|file| {
-            let config = file.into_config();
+            let (config, price_file) = file.into_config();
             check::file(&config, text)?;
-            Ok(config)
+            Ok((config, price_file))
         });
-        let mut config = parsed.map_err(|fault| fault.in_file(path, text))?;
+        let (mut config, price_file) = parsed.map_err(|fault| fault.in_file(path, text))?;
+        if let Some(file) = price_file {
+            prices::add(&mut config, &file, path, text)?;
+        }
         environment::apply(&mut config, env)?;
         Ok(config)
     }
@@ -284,6 +303,16 @@ impl Limits {
     /// How often a running call renews its hold.
     pub fn heartbeat(&self) -> Duration {
         self.hold_ttl / 3
+    }
+}
+
+impl Metering {
+    /// How long an answer is read on whose client left; nothing if it isn't.
+    pub fn read_on(&self) -> Option<Duration> {
+        match self.on_disconnect {
+            OnDisconnect::Drain => Some(self.drain_limit),
+            OnDisconnect::Cancel => None,
+        }
     }
 }
 

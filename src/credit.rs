@@ -12,7 +12,9 @@ mod lot;
 mod operation;
 mod period;
 mod price;
+mod rates;
 mod time;
+mod usage;
 
 pub use account::{Account, Broken, ExpiredHold, Funds, HOLDS_MAX, Hold, REMEMBERED_MILLIS};
 pub use amount::{AmountError, Credits};
@@ -23,4 +25,6 @@ pub use lot::{Lot, LotKind, Part, Source};
 pub use operation::{Done, Operation, Refusal, Reply};
 pub use period::{Period, purchase_end};
 pub use price::{ModelGlob, Price, PriceList, PriceSource, Quote, Rule};
+pub use rates::Rates;
 pub use time::Timestamp;
+pub use usage::{Basis, Unit, Usage};

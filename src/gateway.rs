@@ -9,13 +9,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, UPGRADE};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, UPGRADE};
 use http::{HeaderMap, Method, Request, Response, Uri, request};
 use hyper::body::Incoming;
+use tokio_util::sync::CancellationToken;
 
 mod auth;
 mod balance;
 mod body;
+mod charging;
 mod headers;
 mod limits;
 mod meter;
@@ -27,12 +29,13 @@ mod rejection;
 mod stack;
 mod upstream;
 
-pub use meter::Answer;
+pub use meter::{AfterLeaving, Answer};
 pub use stack::stack;
 pub use upstream::{Upstream, UpstreamSetupError};
 
 use auth::Caller;
 use body::{Budget, Outgoing, Unread};
+use charging::Charging;
 use headers::Told;
 use limits::Limits;
 use meter::Metered;
@@ -43,11 +46,12 @@ use record::{Ending, Record};
 use rejection::Rejection;
 
 use crate::config::{Config, Name, Plan};
-use crate::credit::{AccountId, Credits, Funds, Id, Operation, Refusal};
+use crate::credit::{AccountId, Credits, Funds, Id, Operation, Price, Refusal};
 use crate::directory::{Check, Directory};
 use crate::ledger::{Call, Charge, Clock, Ledger, LedgerError, Settler};
 use crate::metrics::{HoldOutcome, LedgerResult, Metrics};
 use crate::policy::{self, Place, Terms};
+use crate::provider::include_usage::Sieve;
 use crate::provider::{self, Class, Evidence, ModelAt, Route, credentials};
 
 /// How long the ledger may take for a hold. The guard gives back what may have been reserved in spite of it.
@@ -74,6 +78,7 @@ pub struct Gateway {
     outage: Outage,
     /// The memory for request bodies.
     bodies: Budget,
+    after_leaving: AfterLeaving,
 }
 
 /// Where a request goes.
@@ -86,8 +91,15 @@ struct Target<'a> {
 enum Outcome {
     /// An answer of the gateway's own.
     Own(Response<Bytes>),
-    /// A provider's answer, and what it carries along if it is charged.
-    Passed(Response<Incoming>, Option<Metered>),
+    /// A provider's answer, and what it carries along.
+    Passed(Response<Incoming>, Passing),
+}
+
+/// What an answer carries along if it is charged, and if it has more than the client asked for.
+#[derive(Default)]
+struct Passing {
+    metered: Option<Metered>,
+    sieve: Option<Sieve>,
 }
 
 impl Gateway {
@@ -104,6 +116,8 @@ impl Gateway {
         let bodies = Budget::new(config.limits.buffered_bodies);
         let limits = Limits::new();
         let outage = Outage::new(config.outage.clone(), Arc::clone(&metrics));
+        let stop = CancellationToken::new();
+        let after_leaving = AfterLeaving { read_on: config.metering.read_on(), stop };
         Self {
             config,
             upstreams,
@@ -115,14 +129,20 @@ impl Gateway {
             limits,
             outage,
             bodies,
+            after_leaving,
         }
+    }
+
+    /// Cancelled when the last client has been served: no answer is read on any more whose client has left.
+    pub fn served(&self) -> CancellationToken {
+        self.after_leaving.stop.clone()
     }
 
     /// Answers a request; never fails. Notes what became of it.
     pub async fn handle(&self, request: Request<Incoming>) -> Response<Answer> {
         let mut record = self.record(&request);
         match self.walk(request, &mut record).await {
-            Ok(Outcome::Passed(response, metered)) => self.pass(response, metered, record),
+            Ok(Outcome::Passed(response, passing)) => self.pass(response, passing, record),
             Ok(Outcome::Own(response)) => {
                 record.status = Some(response.status());
                 record.ending = Ending::Complete;
@@ -173,7 +193,7 @@ impl Gateway {
             let body = body.take().ok_or(Rejection::Internal)?;
             let body = Outgoing::Through(Paced::new(body, self.config.limits.body_idle_timeout));
             let response = self.send(&target, head, body, false, record).await?;
-            return Ok(Outcome::Passed(response, None));
+            return Ok(Outcome::Passed(response, Passing::default()));
         }
 
         let limits = &self.config.limits;
@@ -181,29 +201,34 @@ impl Gateway {
         let (bytes, budgeted) =
             body::read_whole(body, limits.metered_body, pause, &self.bodies).await?;
         let peek = peeked(&head, &target.place, &bytes)?;
-        let price = self.quote(terms, &target, &peek)?;
+        let quoted = self.quote(terms, &target, &peek)?;
         record.model = peek.model;
+        let route = target.place.route;
+        let is_form = has_token(&head.headers, &CONTENT_TYPE, "multipart/form-data");
+        let charging = Charging::of(&quoted, route.language, route.operation, is_form, &bytes);
+        let (bytes, sieve) = charging.request(peek.stream, bytes)?;
         let running = self.limits.run(&caller, &plan.pace)?;
+        let price = charging.held();
         let (call, funds) = self.hold(&head, caller, price, record).await?;
         // From here on the guard sees to it that the hold is resolved: dropped, it gives the credits back.
         let body = Outgoing::whole(bytes, budgeted);
         let mut response = self.send(&target, head, body, true, record).await?;
 
         let did_work = response.status().is_success();
-        let charged = if did_work { price } else { Credits::ZERO };
-        let returned = if did_work { Credits::ZERO } else { price };
-        let told = Told { charged, returned, funds, id: record.id };
+        let (amount, returned) =
+            if did_work { (price, Credits::ZERO) } else { (Credits::ZERO, price) };
+        let is_final = charging.is_final() || !did_work;
+        let told = Told { amount, is_final, returned, funds, id: record.id };
         told.write(self.config.headers, did_work, response.headers_mut());
         if !did_work {
             call.resolve(Charge::Release);
             self.metrics.hold_ended(HoldOutcome::Released);
-            record.charged = Some(Credits::ZERO);
-            return Ok(Outcome::Passed(response, None));
+            return Ok(Outcome::Passed(response, Passing::default()));
         }
-        let evidence = evidence(target.place.route, response.headers());
-        let metrics = Arc::clone(&self.metrics);
-        let metered = Metered { call, price, evidence, metrics, running };
-        Ok(Outcome::Passed(response, Some(metered)))
+        let meter = charging.meter(evidence(route, response.headers()), response.headers());
+        let (after, metrics) = (self.after_leaving.clone(), Arc::clone(&self.metrics));
+        let metered = Some(Metered { call, meter, after, metrics, running });
+        Ok(Outcome::Passed(response, Passing { metered, sieve }))
     }
 
     /// Finds the provider and classifies the path that it will be sent.
@@ -253,7 +278,7 @@ impl Gateway {
         Ok(target.place.terms(method, &self.config.refusal)?)
     }
 
-    fn quote(&self, terms: Terms, target: &Target<'_>, peek: &Peek) -> Result<Credits, Rejection> {
+    fn quote(&self, terms: Terms, target: &Target<'_>, peek: &Peek) -> Result<Price, Rejection> {
         let models: Vec<&str> = peek.model.iter().chain(&peek.others).map(String::as_str).collect();
         let quoted = target.place.quote(terms, &self.config.prices, &models);
         let unpriced = || {
@@ -374,14 +399,19 @@ impl Gateway {
     fn pass(
         &self,
         response: Response<Incoming>,
-        metered: Option<Metered>,
+        Passing { metered, sieve }: Passing,
         mut record: Record,
     ) -> Response<Answer> {
         record.status = Some(response.status());
-        let (head, body) = response.into_parts();
+        let (mut head, body) = response.into_parts();
         let is_stream = STREAMS.iter().any(|kind| has_token(&head.headers, &CONTENT_TYPE, kind));
         let stream = is_stream.then(|| self.metrics.stream_opened());
-        let body = Answer::passed(body, metered, record, stream);
+        let is_sse = has_token(&head.headers, &CONTENT_TYPE, "text/event-stream");
+        let sieve = sieve.filter(|_| is_sse);
+        if sieve.is_some() {
+            head.headers.remove(CONTENT_LENGTH);
+        }
+        let body = Answer::passed(body, sieve, metered, record, stream);
         Response::from_parts(head, body)
     }
 

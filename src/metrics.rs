@@ -15,7 +15,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-use crate::credit::Credits;
+use crate::credit::{Basis, Credits, Usage};
 use crate::ledger::journal::Counts;
 
 mod labels;
@@ -26,8 +26,9 @@ mod unknown;
 pub use labels::{CacheLookup, HoldOutcome, LedgerResult, Unheld};
 
 use labels::{
-    CacheLabels, FailureLabels, HoldLabels, LedgerLabels, LedgerTimeLabels, RefusalLabels,
-    RequestLabels, RequestTimeLabels, StatusClass, UnheldLabels, UnknownLabels,
+    CacheLabels, ChargeLabels, FailureLabels, HoldLabels, LedgerLabels, LedgerTimeLabels,
+    RefusalLabels, RequestLabels, RequestTimeLabels, StatusClass, UnheldLabels, UnitLabels,
+    UnknownLabels,
 };
 use unknown::UnknownRoutes;
 
@@ -82,6 +83,10 @@ vocabulary! {
     streams: Gauge = "streams_open", Gauge::default();
     /// Credits charged, in micro-credits: a millionth of a credit.
     charged: Counter<u64, AtomicU64> = "charged_microcredits", Counter::default();
+    /// Calls charged, by what the charge is based on.
+    charges: Family<ChargeLabels, Counter> = "charges", Family::default();
+    /// Work that was charged by its units, by unit; seconds of sound in milliseconds.
+    work: Family<UnitLabels, Counter> = "work_units", Family::default();
     /// Holds on credits that ended, by outcome.
     holds: Family<HoldLabels, Counter> = "holds", Family::default();
     /// Operations on the ledger, by operation and result.
@@ -164,9 +169,13 @@ impl Metrics {
         Open::one_more(&self.streams)
     }
 
-    /// An account paid for a call.
-    pub fn charged(&self, credits: Credits) {
+    /// An account paid for a call, or for its work.
+    pub fn charged(&self, credits: Credits, basis: Basis, usage: &Usage) {
         self.charged.inc_by(credits.micros());
+        self.charges.get_or_create(&ChargeLabels { basis: basis.as_str() }).inc();
+        for (unit, amount) in usage.amounts() {
+            self.work.get_or_create(&UnitLabels { unit: unit.as_str() }).inc_by(amount);
+        }
     }
 
     /// A hold ended, or was not given.

@@ -53,10 +53,10 @@ pub enum Denied {
 }
 
 /// A price, and what set it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quoted {
     /// What the call costs.
-    pub price: Credits,
+    pub price: Price,
     /// The part of the price list that says so; nothing where the list was not asked.
     pub rule: Option<PriceSource>,
 }
@@ -146,18 +146,17 @@ impl Place<'_> {
         }
         let quotes = models.iter().map(|model| self.quote_one(terms, prices, Some(model)));
         let quotes: Option<Vec<Quoted>> = quotes.collect();
-        quotes?.into_iter().max_by_key(|quoted| quoted.price)
+        quotes?.into_iter().max_by_key(|quoted| quoted.price.usual())
     }
 
     fn quote_one(&self, terms: Terms, prices: &PriceList, model: Option<&str>) -> Option<Quoted> {
         match terms {
-            Terms::Free => Some(Quoted { price: Credits::ZERO, rule: None }),
-            Terms::Fixed(price) => Some(Quoted { price, rule: None }),
+            Terms::Free => Some(Quoted { price: Price::PerCall(Credits::ZERO), rule: None }),
+            Terms::Fixed(price) => Some(Quoted { price: Price::PerCall(price), rule: None }),
             Terms::Priced => {
                 let operation = self.route.operation.as_str();
                 let quote = prices.quote(self.provider.as_str(), operation, model)?;
-                let Price::PerCall(price) = quote.price;
-                Some(Quoted { price, rule: Some(quote.rule) })
+                Some(Quoted { price: quote.price, rule: Some(quote.rule) })
             }
         }
     }
@@ -198,9 +197,12 @@ mod tests {
         let what = match place.terms(&method, &config.refusal) {
             Err(denied) => format!("{denied:?}"),
             Ok(terms) => match place.quote(terms, &config.prices, &[]) {
-                Some(Quoted { price, rule: Some(rule) }) => format!("{price} by {rule}"),
-                Some(Quoted { price, rule: None }) => format!("{price}"),
                 None => "no price".to_owned(),
+                Some(Quoted { price: Price::PerUnit(_), .. }) => "units".to_owned(),
+                Some(Quoted { price: Price::PerCall(price), rule: Some(rule) }) => {
+                    format!("{price} by {rule}")
+                }
+                Some(Quoted { price: Price::PerCall(price), rule: None }) => format!("{price}"),
             },
         };
         format!("{} {} {what}", place.provider, place.path)

@@ -12,9 +12,12 @@ mod choice;
 mod cohere;
 pub mod credentials;
 mod deepseek;
+mod demand;
 mod evidence;
 mod frames;
 mod gemini;
+pub mod include_usage;
+mod json;
 mod mistral;
 mod ollama;
 mod openai;
@@ -24,6 +27,8 @@ mod routes;
 pub mod sse;
 mod substance;
 mod table;
+mod tokens;
+mod usage;
 mod vertex;
 
 #[cfg(test)]
@@ -38,10 +43,12 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 use serde::Deserialize;
 
 pub use choice::{Placed, choose, hint, place};
+pub use demand::Demand;
 pub use evidence::Evidence;
 pub use frames::Event;
 pub use path::{Path, PathError, Root, Spelled};
 pub use routes::{Class, ModelAt, Operation, Route, UnknownWord};
+pub use usage::{Report, UsageReader};
 
 use frames::Framing;
 use table::Table;

@@ -51,6 +51,10 @@ separated by commas. A value may be percent-encoded.
   tool                  answer a chat with a tool call
   input-tokens=N        report this usage
   output-tokens=N
+  cached-tokens=N       of the input
+  reasoning-tokens=N    of the output
+  seconds=N             report that a recording lasted so long, and no tokens
+  no-usage              report none
 
 GET /_sim/requests      what it was asked, oldest first, and what became of the answers
 DELETE /_sim/requests   forget that

@@ -1,5 +1,6 @@
 //! What the gateway would do with a request, and why. Decided by the same code that decides for real.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
@@ -11,7 +12,7 @@ use super::Admin;
 use super::input::Body;
 use super::problem::Problem;
 use crate::config::Config;
-use crate::credit::{Credits, PriceSource};
+use crate::credit::{Credits, Price, PriceSource, Rates, Unit};
 use crate::policy::{self, Denied, Place, Quoted, Terms};
 use crate::provider::{Class, Dialect};
 use crate::statement::Decimal;
@@ -39,8 +40,10 @@ pub(super) struct Routed {
     pattern: Option<&'static str>,
     path: Option<String>,
     decision: Decision,
-    /// What it costs, if it is passed on.
+    /// What it costs, if it is passed on and costs the same whatever comes of it.
     credits: Option<Decimal>,
+    /// What each unit of its work costs, if that decides.
+    rates: Option<BTreeMap<&'static str, Decimal>>,
     /// The rule that prices it, if one does.
     rule: Option<String>,
     /// One sentence for a person.
@@ -94,7 +97,14 @@ pub(super) async fn route(
         pattern: route.map(|route| route.pattern),
         path: place.map(|place| place.path.to_string()),
         decision: verdict.decision,
-        credits: verdict.quoted.map(|quoted| Decimal(quoted.price)),
+        credits: verdict.quoted.as_ref().and_then(|quoted| match quoted.price {
+            Price::PerCall(credits) => Some(Decimal(credits)),
+            Price::PerUnit(_) => None,
+        }),
+        rates: verdict.quoted.as_ref().and_then(|quoted| match &quoted.price {
+            Price::PerCall(_) => None,
+            Price::PerUnit(rates) => Some(by_unit(rates).collect()),
+        }),
         rule: verdict.quoted.and_then(|quoted| quoted.rule).map(|rule| rule.to_string()),
         explanation: verdict.explanation,
     }))
@@ -124,7 +134,7 @@ fn verdict(config: &Config, place: &Place<'_>, method: &Method, model: Option<&s
     let (decision, explanation) = match terms {
         Terms::Free => (Decision::Free, why_free(place.route.class).to_owned()),
         Terms::Priced | Terms::Fixed(_) => {
-            (Decision::Metered, why_metered(quoted, place.route.class))
+            (Decision::Metered, why_metered(&quoted, place.route.class))
         }
     };
     Verdict { decision, quoted: Some(quoted), explanation }
@@ -136,9 +146,16 @@ impl Verdict {
     }
 }
 
-fn why_metered(quoted: Quoted, class: Class) -> String {
-    let price = quoted.price;
-    let unit = if price == Credits::whole(1) { "credit" } else { "credits" };
+fn by_unit(rates: &Rates) -> impl Iterator<Item = (&'static str, Decimal)> {
+    Unit::ALL.into_iter().filter_map(|unit| Some((unit.as_str(), Decimal(rates.own(unit)?))))
+}
+
+fn why_metered(quoted: &Quoted, class: Class) -> String {
+    let price = match &quoted.price {
+        Price::PerCall(price) if *price == Credits::whole(1) => "1 credit".to_owned(),
+        Price::PerCall(price) => format!("{price} credits"),
+        Price::PerUnit(_) => "what its work costs".to_owned(),
+    };
     let by = match quoted.rule {
         Some(PriceSource::Rule(index)) => format!("rule {} of [[price.rule]]", index + 1),
         Some(PriceSource::Default) => "[price.default]".to_owned(),
@@ -149,7 +166,7 @@ fn why_metered(quoted: Quoted, class: Class) -> String {
         Class::SessionGrant => "it hands out a credential of the provider",
         Class::Free | Class::Metered | Class::Administration | Class::Realtime => "it is AI work",
     };
-    format!("Metered at {price} {unit} by {by}, because {because}.")
+    format!("Metered at {price} by {by}, because {because}.")
 }
 
 fn why_free(class: Class) -> &'static str {

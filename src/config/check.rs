@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::environment::variable_part;
 use super::error::Fault;
 use super::layer::{self, Step};
-use super::{Config, ConfigError, LedgerUrl, Name, OnOutage};
+use super::{Config, ConfigError, LedgerUrl, Name, OnOutage, Provider};
+use crate::credit::Rule;
 use crate::provider::Operation;
 
 /// A third of it is the pause between two renewals of a hold, which must leave the ledger time to answer.
@@ -19,15 +20,19 @@ const SMALLEST_FILE: usize = 64 * 1024;
 pub(super) fn file(config: &Config, text: &str) -> Result<(), Fault> {
     let found = providers(config)
         .or_else(|| plans(config))
-        .or_else(|| prices(config))
+        .or_else(|| prices(&config.prices.rules, &config.providers))
         .or_else(|| limits(config))
         .or_else(|| archive(config));
-    match found {
-        None => Ok(()),
-        Some(Contradiction { steps, message, hint }) => {
-            Err(Fault { message, hint, span: layer::find(text, &steps) })
-        }
-    }
+    found.map_or(Ok(()), |contradiction| Err(contradiction.fault(text)))
+}
+
+/// Refuses rules that would never do what they say; `text` is the file that they stand in.
+pub(super) fn rules(
+    rules: &[Rule],
+    providers: &BTreeMap<Name, Provider>,
+    text: &str,
+) -> Result<(), Fault> {
+    prices(rules, providers).map_or(Ok(()), |contradiction| Err(contradiction.fault(text)))
 }
 
 /// Refuses what only the environment and the file together can get wrong.
@@ -74,6 +79,13 @@ struct Contradiction<'c> {
     hint: Option<String>,
 }
 
+impl Contradiction<'_> {
+    fn fault(self, text: &str) -> Fault {
+        let Self { steps, message, hint } = self;
+        Fault { message, hint, span: layer::find(text, &steps) }
+    }
+}
+
 fn providers(config: &Config) -> Option<Contradiction<'_>> {
     let mut variables = BTreeMap::new();
     for name in config.providers.keys() {
@@ -111,9 +123,11 @@ fn plans(config: &Config) -> Option<Contradiction<'_>> {
     })
 }
 
-fn prices(config: &Config) -> Option<Contradiction<'_>> {
-    let rules = config.prices.rules.iter().enumerate();
-    rules.into_iter().find_map(|(index, rule)| {
+fn prices<'c>(
+    rules: &'c [Rule],
+    providers: &'c BTreeMap<Name, Provider>,
+) -> Option<Contradiction<'c>> {
+    rules.iter().enumerate().find_map(|(index, rule)| {
         let mut steps = vec![Step::Key("price"), Step::Key("rule"), Step::Index(index)];
         if rule.provider.is_none() && rule.operation.is_none() && rule.model.is_none() {
             return Some(Contradiction {
@@ -136,9 +150,9 @@ fn prices(config: &Config) -> Option<Contradiction<'_>> {
                 hint: Some(format!("the operations are {known}")),
             });
         }
-        let name = rule.provider.as_deref().filter(|name| !config.providers.contains_key(*name))?;
+        let name = rule.provider.as_deref().filter(|name| !providers.contains_key(*name))?;
         steps.push(Step::Key("provider"));
-        let known: Vec<_> = config.providers.keys().map(Name::as_str).collect();
+        let known: Vec<_> = providers.keys().map(Name::as_str).collect();
         Some(Contradiction {
             steps,
             message: format!("there is no [provider.{name}], so this rule would never match"),

@@ -54,6 +54,26 @@ pub enum OnOutage {
     Allow,
 }
 
+/// What becomes of an answer whose client leaves before its end, where the work decides the charge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnDisconnect {
+    /// It is read to its end, for what the provider reports there.
+    Drain,
+    /// The provider's call is ended, and what had come is counted.
+    Cancel,
+}
+
+impl OnDisconnect {
+    /// The name in the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Drain => "drain",
+            Self::Cancel => "cancel",
+        }
+    }
+}
+
 impl WhenExhausted {
     /// The status as a number.
     pub const fn status(self) -> u16 {

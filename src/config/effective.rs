@@ -6,10 +6,10 @@ use std::fmt::{self, Display, Write};
 use std::time::Duration;
 
 use super::{
-    Archive, Config, Headers, Limits, Log, Name, Outage, Pace, Plan, Provider, Redis, Refusal,
-    Replicas, SecretSource, SessionGrants, Timeouts,
+    Archive, Config, Headers, Limits, Log, Metering, Name, Outage, Pace, Plan, Provider, Redis,
+    Refusal, Replicas, SecretSource, SessionGrants, Timeouts,
 };
-use crate::credit::{Price, PriceList, Rule};
+use crate::credit::{Price, PriceList, Rule, Unit};
 
 pub(super) fn text(config: &Config) -> String {
     let mut text = String::new();
@@ -29,6 +29,7 @@ fn write(config: &Config, out: &mut String) -> fmt::Result {
         providers,
         plans,
         prices,
+        metering: work,
         refusal: answers,
         outage: away,
         headers: shown,
@@ -45,6 +46,7 @@ fn write(config: &Config, out: &mut String) -> fmt::Result {
     providers.iter().try_for_each(|(name, each)| provider(name, each, out))?;
     plans.iter().try_for_each(|(name, each)| plan(name, each, out))?;
     price_list(prices, out)?;
+    metering(work, out)?;
     refusal(answers, out)?;
     outage(away, out)?;
     headers(*shown, out)?;
@@ -111,19 +113,43 @@ fn price_list(prices: &PriceList, out: &mut String) -> fmt::Result {
     let PriceList { rules, default } = prices;
     // Also when it is empty: a file without it would get the shipped default price.
     writeln!(out, "\n[price]")?;
-    if let Some(Price::PerCall(credits)) = default {
-        writeln!(out, "\n[price.default]\ncredits = \"{credits}\"")?;
+    if let Some(default) = default {
+        writeln!(out, "\n[price.default]")?;
+        price(default, out)?;
     }
-    for Rule { provider, operation, model, price: Price::PerCall(credits) } in rules {
+    for Rule { provider, operation, model, price: each } in rules {
         writeln!(out, "\n[[price.rule]]")?;
         let model = model.as_ref().map(|glob| glob.as_str().to_owned());
         let conditions = [("provider", provider), ("operation", operation), ("model", &model)];
         for (key, value) in conditions {
             value.iter().try_for_each(|value| writeln!(out, "{key} = {}", quoted(value)))?;
         }
-        writeln!(out, "credits = \"{credits}\"")?;
+        price(each, out)?;
     }
     Ok(())
+}
+
+fn price(price: &Price, out: &mut String) -> fmt::Result {
+    let rates = match price {
+        Price::PerCall(credits) => return writeln!(out, "credits = \"{credits}\""),
+        Price::PerUnit(rates) => rates,
+    };
+    for unit in Unit::ALL {
+        if let Some(credits) = rates.own(unit) {
+            writeln!(out, "{} = \"{credits}\"", unit.as_str())?;
+        }
+    }
+    if !rates.minimum.is_zero() {
+        writeln!(out, "minimum = \"{}\"", rates.minimum)?;
+    }
+    rates.max_output_tokens.map_or(Ok(()), |most| writeln!(out, "max_output_tokens = {most}"))
+}
+
+fn metering(metering: &Metering, out: &mut String) -> fmt::Result {
+    let Metering { on_disconnect, drain_limit } = metering;
+    writeln!(out, "\n[metering]")?;
+    writeln!(out, "on_disconnect = \"{}\"", on_disconnect.as_str())?;
+    writeln!(out, "drain_limit = {}", duration(*drain_limit))
 }
 
 fn refusal(refusal: &Refusal, out: &mut String) -> fmt::Result {

@@ -1,19 +1,20 @@
-//! The file's sections, where they differ from the values that the program wants: keys that have a common default,
-//! and prices.
+//! The file's sections, where they differ from the values that the program wants: keys that have a common default.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::prices::PriceTable;
 use super::scalar::{optional, scalar};
 use super::{
-    Archive, BaseUrl, Config, Headers, LedgerUrl, Limits, Log, Name, Outage, Pace, Plan, Provider,
-    Redis, Refusal, SecretSource, Timeouts, WhenExhausted, secret,
+    Archive, BaseUrl, Config, Headers, LedgerUrl, Limits, Log, Metering, Name, Outage, Pace, Plan,
+    Provider, Redis, Refusal, SecretSource, Timeouts, WhenExhausted, secret,
 };
-use crate::credit::{Credits, ModelGlob, Price, PriceList, Rule};
+use crate::credit::Credits;
 use crate::provider::Dialect;
 
 /// A whole file, laid over the default.
@@ -36,6 +37,7 @@ pub(super) struct File {
     plan: BTreeMap<Name, PlanTable>,
     plan_defaults: Pace,
     price: PriceTable,
+    metering: Metering,
     refusal: Refusal,
     outage: Outage,
     headers: Headers,
@@ -76,38 +78,15 @@ struct PlanTable {
     when_exhausted: Option<WhenExhausted>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PriceTable {
-    default: Option<DefaultPrice>,
-    #[serde(default)]
-    rule: Vec<PriceRule>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct DefaultPrice {
-    #[serde(deserialize_with = "scalar")]
-    credits: Credits,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PriceRule {
-    provider: Option<Name>,
-    operation: Option<Name>,
-    model: Option<String>,
-    #[serde(deserialize_with = "scalar")]
-    credits: Credits,
-}
-
 impl File {
-    /// The values that the program wants; each provider and plan is given what it leaves out.
-    pub(super) fn into_config(self) -> Config {
+    /// The values that the program wants, and the price list that the file names; each provider and plan is given what
+    /// it leaves out.
+    pub(super) fn into_config(self) -> (Config, Option<PathBuf>) {
         let Self { provider_defaults, plan_defaults, .. } = self;
         let providers = self.provider.into_iter();
         let plans = self.plan.into_iter();
-        Config {
+        let (prices, price_file) = self.price.into_list();
+        let config = Config {
             listen: self.listen,
             admin_listen: self.admin_listen,
             admin_token: self.admin_token,
@@ -119,13 +98,15 @@ impl File {
                 .map(|(name, table)| (name, table.over(provider_defaults)))
                 .collect(),
             plans: plans.map(|(name, table)| (name, table.over(plan_defaults))).collect(),
-            prices: self.price.into_list(),
+            prices,
+            metering: self.metering,
             refusal: self.refusal,
             outage: self.outage,
             headers: self.headers,
             limits: self.limits,
             archive: self.archive,
-        }
+        };
+        (config, price_file)
     }
 }
 
@@ -159,26 +140,6 @@ impl PlanTable {
                 concurrency: self.concurrency.unwrap_or(defaults.concurrency),
                 when_exhausted: self.when_exhausted.unwrap_or(defaults.when_exhausted),
             },
-        }
-    }
-}
-
-impl PriceTable {
-    fn into_list(self) -> PriceList {
-        PriceList {
-            rules: self.rule.into_iter().map(PriceRule::into_rule).collect(),
-            default: self.default.map(|price| Price::PerCall(price.credits)),
-        }
-    }
-}
-
-impl PriceRule {
-    fn into_rule(self) -> Rule {
-        Rule {
-            provider: self.provider.map(|name| name.as_str().to_owned()),
-            operation: self.operation.map(|name| name.as_str().to_owned()),
-            model: self.model.as_deref().map(ModelGlob::new),
-            price: Price::PerCall(self.credits),
         }
     }
 }

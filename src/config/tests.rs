@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::*;
+use crate::credit::{Price, Unit, Usage};
 
 fn no_env(_: &str) -> Option<String> {
     None
@@ -88,15 +89,16 @@ fn the_default_loads_and_says_what_it_should() {
 fn the_default_documents_every_key() {
     let document: toml::Table = toml::from_str(&uncommented()).unwrap();
     let has = |path: &[&str], key: &str| {
-        let mut table = &document;
+        let mut tables = vec![&document];
         for step in path {
-            let value = table.get(*step).unwrap_or_else(|| panic!("no {path:?}"));
-            table = match value {
-                toml::Value::Array(tables) => tables[0].as_table().unwrap(),
-                other => other.as_table().unwrap(),
-            };
+            let values = tables.iter().filter_map(|table| table.get(*step));
+            let inner = values.flat_map(|value| match value {
+                toml::Value::Array(tables) => tables.iter().collect(),
+                other => vec![other],
+            });
+            tables = inner.map(|value| value.as_table().unwrap()).collect();
         }
-        table.contains_key(key)
+        tables.iter().any(|table| table.contains_key(key))
     };
     for (section, path) in [
         ("", &[][..]),
@@ -111,6 +113,7 @@ fn the_default_documents_every_key() {
         ("[[price.rule]]", &["price", "rule"]),
         ("[refusal]", &["refusal"]),
         ("[outage]", &["outage"]),
+        ("[metering]", &["metering"]),
         ("[headers]", &["headers"]),
         ("[limits]", &["limits"]),
         ("[archive]", &["archive"]),
@@ -125,9 +128,11 @@ fn the_default_documents_every_key() {
 fn settings_that_are_off_load_when_switched_on() {
     // The archive is for a ledger in Redis.
     let redis = |name: &str| (name == "CREDITGATE_LEDGER").then(|| "redis://localhost".to_owned());
-    let config = Config::parse(&uncommented(), Path::new("gateway.toml"), &redis).unwrap();
+    let path = Path::new("config/gateway.toml");
+    let config = Config::parse(&uncommented(), path, &redis).unwrap();
     assert!(config.archive.folder.is_some());
-    assert_eq!(config.prices.rules.len(), 1);
+    let list = load(include_str!("../../config/prices.toml")).unwrap().prices.rules;
+    assert_eq!(config.prices.rules.len(), 2 + list.len());
     // What a plan or a provider may say for itself is shown with the value that holds if it doesn't.
     let default = Config::load(None, &no_env).unwrap();
     assert_eq!((config.plans, config.providers), (default.plans, default.providers));
@@ -188,6 +193,38 @@ fn a_price_list_without_a_default_has_none() {
     let config = load("[[price.rule]]\nmodel = \"gpt-*\"\ncredits = \"0.5\"").unwrap();
     assert!(config.prices.quote("openai", "chat", Some("gpt-5")).is_some());
     assert_eq!(config.prices.quote("openai", "chat", Some("o3")), None);
+}
+
+#[test]
+fn the_rules_of_a_price_list_come_after_those_of_the_file() {
+    let text = "[price]\nfile = \"config/multipliers.toml\"\n[[price.rule]]\nmodel = \"gpt-4.1\"\ncredits = 7";
+    let config = load(text).unwrap();
+    for (model, credits) in [("gpt-4.1", 7), ("gpt-4.1-2025-04-14", 3), ("gpt-5.2", 3), ("o3", 1)] {
+        let price = config.prices.quote("openai", "chat", Some(model)).unwrap().price;
+        assert_eq!(price, Price::PerCall(Credits::whole(credits)), "{model}");
+    }
+    // Its default counts where the file has none.
+    let text = format!("{text}\n[price.default]\ncredits = 2");
+    let default = load(&text).unwrap().prices.quote("openai", "chat", None).unwrap().price;
+    assert_eq!(default, Price::PerCall(Credits::whole(2)));
+}
+
+#[test]
+fn the_price_lists_that_are_shipped_load_and_price_what_they_name() {
+    for (model, amounts, expected) in [
+        ("gpt-5-mini", [(Unit::Input, 1_000_000), (Unit::CachedInput, 1_000_000)], "0.275"),
+        ("gpt-5-mini-2025-08-07", [(Unit::Output, 500_000), (Unit::Reasoning, 500_000)], "2"),
+        ("gpt-image-1", [(Unit::ImageOutput, 6_240), (Unit::Image, 1)], "0.2496"),
+        ("anthropic/claude-sonnet-4.5", [(Unit::CacheWrites, 1_000), (Unit::Input, 0)], "0.00375"),
+        ("whisper-1", [(Unit::AudioSecond, 60_000), (Unit::Input, 0)], "0.006"),
+    ] {
+        let config = load("[price]\nfile = \"config/prices.toml\"").unwrap();
+        let quote = config.prices.quote("openai", "chat", Some(model)).unwrap();
+        let Price::PerUnit(rates) = quote.price else { panic!("{model} has a price per call") };
+        let usage = amounts.into_iter().fold(Usage::NOTHING, |all, (unit, n)| all.with(unit, n));
+        assert_eq!(rates.price(&usage).to_string(), expected, "{model}");
+        assert_eq!(config.prices.quote("openai", "chat", Some("gpt-5.9")), None);
+    }
 }
 
 #[test]

@@ -3,10 +3,11 @@
 //! Knows nothing of routes or of the configuration file: a provider, an operation and a model are names here.
 
 use std::fmt;
+use std::sync::Arc;
 
 use wildmatch::WildMatchPattern;
 
-use super::Credits;
+use super::{Credits, Rates, Unit, Usage};
 
 /// The rules in the order in which they are tried, and what is charged when none matches.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -31,10 +32,12 @@ pub struct Rule {
 }
 
 /// How a call's cost is found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Price {
     /// The same for every call, whatever the model does.
     PerCall(Credits),
+    /// By the work that the provider reports.
+    PerUnit(Arc<Rates>),
 }
 
 /// A pattern of model names in which `*` stands for any run of characters, also none. Case counts; no other
@@ -47,7 +50,7 @@ pub struct ModelGlob {
 }
 
 /// The price of one call, and where in the list it was found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quote {
     /// What the call costs.
     pub price: Price,
@@ -68,11 +71,28 @@ impl PriceList {
     /// The price of a call; `None` when nothing prices it, which refuses it.
     pub fn quote(&self, provider: &str, operation: &str, model: Option<&str>) -> Option<Quote> {
         let matching = self.rules.iter().position(|rule| rule.matches(provider, operation, model));
-        match matching {
-            Some(index) => {
-                Some(Quote { price: self.rules[index].price, rule: PriceSource::Rule(index) })
-            }
-            None => self.default.map(|price| Quote { price, rule: PriceSource::Default }),
+        let (price, rule) = match matching {
+            Some(index) => (&self.rules[index].price, PriceSource::Rule(index)),
+            None => (self.default.as_ref()?, PriceSource::Default),
+        };
+        Some(Quote { price: price.clone(), rule })
+    }
+}
+
+impl Price {
+    /// What a call of middling size costs: to tell the dearest of several prices. A thousand tokens each way, a picture, a
+    /// minute of sound, a thousand characters.
+    pub fn usual(&self) -> Credits {
+        match self {
+            Self::PerCall(credits) => *credits,
+            Self::PerUnit(rates) => rates.price(
+                &Usage::NOTHING
+                    .with(Unit::Input, 1_000)
+                    .with(Unit::Output, 1_000)
+                    .with(Unit::Image, 1)
+                    .with(Unit::AudioSecond, 60_000)
+                    .with(Unit::Characters, 1_000),
+            ),
         }
     }
 }
@@ -157,6 +177,7 @@ mod tests {
     ) -> Option<String> {
         list.quote(provider, operation, model).map(|quote| match quote.price {
             Price::PerCall(credits) => format!("{credits} by {}", quote.rule),
+            Price::PerUnit(_) => format!("units by {}", quote.rule),
         })
     }
 

@@ -8,8 +8,10 @@ use crate::statement::rfc3339;
 
 /// What a metered answer tells of credits.
 pub struct Told {
-    /// What the call costs; nothing if the provider did no work.
-    pub charged: Credits,
+    /// What the call costs, or what is held for it; nothing if the provider did no work.
+    pub amount: Credits,
+    /// Nothing that comes later changes the amount.
+    pub is_final: bool,
     /// What was held for it and is given back.
     pub returned: Credits,
     /// What the account could spend after the hold; nobody knows where the call has none.
@@ -28,11 +30,11 @@ impl Told {
             }
         };
         put(switches.request_id, "x-credits-request-id", self.id.to_string());
-        let Some(funds) = self.funds else {
-            return put(switches.charged, "x-credits-held", self.charged.to_string());
-        };
+        let is_final = self.is_final && self.funds.is_some();
+        let amount = if is_final { "x-credits-charged" } else { "x-credits-held" };
+        put(switches.charged, amount, self.amount.to_string());
+        let Some(funds) = self.funds else { return };
         let remaining = funds.spendable().saturating_add(self.returned);
-        put(switches.charged, "x-credits-charged", self.charged.to_string());
         put(switches.remaining, "x-credits-remaining", remaining.to_string());
         if did_work {
             put(switches.plan_remaining, "x-credits-plan-remaining", funds.plan.to_string());

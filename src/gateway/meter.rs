@@ -6,20 +6,24 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
+use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
+use super::charging::{Bill, Meter};
 use super::limits::Running;
 use super::paced::{BodyError, Paced};
 use super::record::{Ending, Record};
-use crate::credit::Credits;
 use crate::ledger::{Call, Charge};
 use crate::metrics::{HoldOutcome, Metrics, Open};
-use crate::provider::Evidence;
+use crate::provider::include_usage::Sieve;
 
 /// How a body ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,9 +44,16 @@ pub enum Answer {
     Passed(Box<Passed>),
 }
 
-/// A body that is passed through.
-pub struct Passed {
+/// A body that is passed through, until it has ended.
+pub struct Passed(Option<Flow>);
+
+/// What flows through, and what travels with it.
+struct Flow {
     body: Paced,
+    /// Takes out what the gateway asked for and the client doesn't expect.
+    sieve: Option<Sieve>,
+    /// Why the body broke off, while what had been held back of it still passes.
+    broken: Option<BodyError>,
     metered: Option<Metered>,
     record: Option<Record>,
     _stream: Option<Open>,
@@ -54,53 +65,42 @@ pub struct Passed {
 pub struct Metered {
     /// The guard of its hold.
     pub call: Call,
-    /// What it costs.
-    pub price: Credits,
-    /// What the bytes have shown.
-    pub evidence: Evidence,
+    /// Reads what it comes to.
+    pub meter: Meter,
+    /// What is read on for when the client has left.
+    pub after: AfterLeaving,
     /// Counts the charge.
     pub metrics: Arc<Metrics>,
     /// Its place among the account's running calls.
     pub running: Running,
 }
 
-impl Metered {
-    fn see(&mut self, bytes: &[u8]) {
-        if self.evidence.saw_output() {
-            return;
-        }
-        self.evidence.feed(bytes);
-        if self.evidence.saw_output() {
-            self.call.confirm(self.price);
-        }
-    }
-
-    fn end(self, end: End) -> Charge {
-        let charge = charge(end, &self.evidence, self.price);
-        self.call.resolve(charge);
-        self.metrics.hold_ended(match charge {
-            Charge::Settle(_) => HoldOutcome::Settled,
-            Charge::Release => HoldOutcome::Released,
-        });
-        charge
-    }
+/// What becomes of an answer whose client has left before its end, if its end tells more than its price.
+#[derive(Clone)]
+pub struct AfterLeaving {
+    /// How long it is read on; nothing if it isn't.
+    pub read_on: Option<Duration>,
+    /// The gateway stops: nothing is read on any more.
+    pub stop: CancellationToken,
 }
 
-/// What a per-call price comes to (semantics.md section 4).
-pub fn charge(end: End, seen: &Evidence, price: Credits) -> Charge {
-    let readable = seen.is_readable();
-    let whole_but_empty = seen.saw_done() && !seen.saw_error();
-    let due = seen.saw_output()
-        || match end {
-            // A body without events is whole when it ends. A stream is whole if it says so; one that only carried an
-            // error, or ended without a word, did no work.
-            End::Complete => !seen.awaits_output() || whole_but_empty,
-            // A JSON answer that breaks off is of no use to anybody.
-            End::Failed => false,
-            // The work was done before the first byte came; who has seen some of it may have seen all but the last.
-            End::Cancelled => whole_but_empty || (!readable && seen.saw_bytes()),
+impl Metered {
+    fn see(&mut self, bytes: &[u8]) {
+        if let Some(so_far) = self.meter.see(bytes) {
+            self.call.confirm(so_far);
+        }
+    }
+
+    fn end(self, end: End) -> Bill {
+        let bill = self.meter.bill(end);
+        let (charge, outcome) = match bill.due {
+            Some(amount) => (Charge::Settle(amount), HoldOutcome::Settled),
+            None => (Charge::Release, HoldOutcome::Released),
         };
-    if due { Charge::Settle(price) } else { Charge::Release }
+        self.call.resolve(charge);
+        self.metrics.hold_ended(outcome);
+        bill
+    }
 }
 
 impl Answer {
@@ -112,74 +112,155 @@ impl Answer {
     /// A provider's body.
     pub fn passed(
         body: Incoming,
+        sieve: Option<Sieve>,
         metered: Option<Metered>,
         record: Record,
         stream: Option<Open>,
     ) -> Self {
         let body = Paced::new(body, record.pause);
-        let (record, place) = (Some(record), None);
-        let mut passed = Passed { body, metered, record, _stream: stream, place };
-        if passed.body.is_end_stream() {
-            passed.end(End::Complete);
+        let (record, broken, place) = (Some(record), None, None);
+        let mut flow = Flow { body, sieve, broken, metered, record, _stream: stream, place };
+        if flow.body.is_end_stream() {
+            flow.end(End::Complete);
         }
-        Self::Passed(Box::new(passed))
+        Self::Passed(Box::new(Passed(Some(flow))))
     }
 
     /// The same, in its place among the requests in flight until it has ended. The gateway's own words have ended as
     /// good as at once.
     pub fn in_place(mut self, place: OwnedSemaphorePermit) -> Self {
-        if let Self::Passed(passed) = &mut self {
-            passed.place = Some(place);
+        if let Self::Passed(passed) = &mut self
+            && let Some(flow) = &mut passed.0
+        {
+            flow.place = Some(place);
         }
         self
     }
 }
 
-impl Passed {
+impl Flow {
     /// Ends the body, once.
     fn end(&mut self, end: End) {
-        let charge = self.metered.take().map(|metered| metered.end(end));
+        self.end_for(end, end);
+    }
+
+    /// The same, where the provider's side ended otherwise than the client's.
+    fn end_for(&mut self, provider: End, client: End) {
+        let bill = self.metered.take().map(|metered| metered.end(provider));
         self.place = None;
         let Some(mut record) = self.record.take() else { return };
-        record.ending = match end {
+        record.ending = match client {
             End::Complete => Ending::Complete,
             End::Failed => Ending::Broken,
             End::Cancelled => Ending::ClientLeft,
         };
-        match charge {
-            Some(Charge::Settle(amount)) => record.charged = Some(amount),
-            Some(Charge::Release) => record.charged = Some(Credits::ZERO),
-            None => {}
+        if bill.is_some() {
+            record.bill = bill;
         }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
-            Some(Ok(frame)) => {
-                if let (Some(metered), Some(bytes)) = (&mut self.metered, frame.data_ref()) {
-                    metered.see(bytes);
+        loop {
+            if let Some(error) = self.broken.take() {
+                return Poll::Ready(Some(Err(error)));
+            }
+            match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+                Some(Ok(frame)) => {
+                    if let (Some(metered), Some(bytes)) = (&mut self.metered, frame.data_ref()) {
+                        metered.see(bytes);
+                    }
+                    // hyper does not ask again once it has all the bytes that were announced.
+                    let is_last = self.body.is_end_stream();
+                    if is_last {
+                        self.end(End::Complete);
+                    }
+                    if let Some(frame) = self.sifted(frame, is_last) {
+                        return Poll::Ready(Some(Ok(frame)));
+                    }
                 }
-                // hyper does not ask again once it has all the bytes that were announced.
-                if self.body.is_end_stream() {
+                Some(Err(error)) => {
+                    self.end(End::Failed);
+                    self.broken = Some(error);
+                    if let Some(held) = self.held_back() {
+                        return Poll::Ready(Some(Ok(held)));
+                    }
+                }
+                None => {
                     self.end(End::Complete);
+                    return Poll::Ready(self.held_back().map(Ok));
                 }
-                Poll::Ready(Some(Ok(frame)))
-            }
-            Some(Err(error)) => {
-                self.end(End::Failed);
-                Poll::Ready(Some(Err(error)))
-            }
-            None => {
-                self.end(End::Complete);
-                Poll::Ready(None)
             }
         }
+    }
+
+    /// What of a frame may pass; nothing if all of it is held back.
+    fn sifted(&mut self, frame: Frame<Bytes>, is_last: bool) -> Option<Frame<Bytes>> {
+        let Some(sieve) = &mut self.sieve else { return Some(frame) };
+        let bytes = match frame.into_data() {
+            Ok(bytes) => bytes,
+            Err(trailers) => return Some(trailers),
+        };
+        let passes = sieve.feed(bytes);
+        if !is_last {
+            return (!passes.is_empty()).then(|| Frame::data(passes));
+        }
+        let last = sieve.finish();
+        Some(Frame::data(if last.is_empty() { passes } else { [passes, last].concat().into() }))
+    }
+
+    fn is_over(&self) -> bool {
+        let holds_back = self.sieve.as_ref().is_some_and(Sieve::holds);
+        self.body.is_end_stream() && self.broken.is_none() && !holds_back
+    }
+
+    fn held_back(&mut self) -> Option<Frame<Bytes>> {
+        let held = self.sieve.as_mut()?.finish();
+        (!held.is_empty()).then(|| Frame::data(held))
+    }
+
+    /// Whether the client's leaving ends less than the whole.
+    fn goes_on(&self) -> Option<AfterLeaving> {
+        let metered =
+            self.metered.as_ref().filter(|metered| metered.meter.gains_by_reading_on())?;
+        Some(metered.after.clone())
+    }
+
+    /// Reads on without the client, so that what the provider reports at the end is charged.
+    async fn read_on(mut self, limit: Duration, stop: CancellationToken) {
+        let reading = async {
+            loop {
+                let frame =
+                    std::future::poll_fn(|cx| Pin::new(&mut self.body).poll_frame(cx)).await;
+                match (frame, &mut self.metered) {
+                    (Some(Ok(frame)), Some(metered)) => {
+                        if let Some(bytes) = frame.data_ref() {
+                            metered.see(bytes);
+                        }
+                    }
+                    (Some(Ok(_)), None) => {}
+                    (Some(Err(_)), _) => return End::Failed,
+                    (None, _) => return End::Complete,
+                }
+            }
+        };
+        let end = tokio::select! {
+            ended = timeout(limit, reading) => ended.unwrap_or(End::Cancelled),
+            () = stop.cancelled() => End::Cancelled,
+        };
+        self.end_for(end, End::Cancelled);
     }
 }
 
 impl Drop for Passed {
     fn drop(&mut self) {
-        self.end(End::Cancelled);
+        let Some(mut flow) = self.0.take() else { return };
+        let reads_on = flow.goes_on().and_then(|after| Some((after.read_on?, after.stop)));
+        match (reads_on, Handle::try_current()) {
+            (Some((limit, stop)), Ok(runtime)) => {
+                runtime.spawn(flow.read_on(limit, stop));
+            }
+            (None, _) | (_, Err(_)) => flow.end(End::Cancelled),
+        }
     }
 }
 
@@ -193,69 +274,28 @@ impl Body for Answer {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self.get_mut() {
             Self::Own(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
-            Self::Passed(passed) => passed.poll(cx),
+            Self::Passed(passed) => match &mut passed.0 {
+                Some(flow) => flow.poll(cx),
+                None => Poll::Ready(None),
+            },
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Own(body) => body.is_end_stream(),
-            Self::Passed(passed) => passed.body.is_end_stream(),
+            Self::Passed(passed) => passed.0.as_ref().is_none_or(Flow::is_over),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Own(body) => body.size_hint(),
-            Self::Passed(passed) => passed.body.size_hint(),
+            Self::Passed(passed) => match &passed.0 {
+                // What is taken out is announced by nobody.
+                Some(flow) if flow.sieve.is_none() => flow.body.size_hint(),
+                Some(_) | None => SizeHint::default(),
+            },
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::provider::Dialect;
-
-    const OPENING: &str =
-        "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n";
-    const TEXT: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"Hi\"}}]}\n\n";
-    const ERROR: &str = "data: {\"error\":{\"message\":\"overloaded\"}}\n\n";
-    const DONE: &str = "data: [DONE]\n\n";
-
-    /// The table of semantics.md section 4: what was seen, and the charge for each end.
-    #[track_caller]
-    fn check(kind: &str, seen: &[&str], complete: bool, failed: bool, cancelled: bool) {
-        for (end, due) in
-            [(End::Complete, complete), (End::Failed, failed), (End::Cancelled, cancelled)]
-        {
-            let mut evidence = Evidence::for_response(Dialect::OpenAi, Some(kind), None);
-            for bytes in seen {
-                evidence.feed(bytes.as_bytes());
-            }
-            let price = Credits::whole(1);
-            let expected = if due { Charge::Settle(price) } else { Charge::Release };
-            assert_eq!(charge(end, &evidence, price), expected, "{kind} {seen:?} {end:?}");
-        }
-    }
-
-    #[test]
-    fn a_stream_is_due_from_its_first_output() {
-        let stream = "text/event-stream; charset=utf-8";
-        check(stream, &[], false, false, false);
-        check(stream, &[OPENING], false, false, false);
-        check(stream, &[": ping\n\n", ERROR], false, false, false);
-        check(stream, &[OPENING, TEXT], true, true, true);
-        check(stream, &[OPENING, TEXT, ERROR], true, true, true);
-        check(stream, &[OPENING, DONE], true, false, true);
-        check(stream, &[OPENING, ERROR, DONE], false, false, false);
-    }
-
-    #[test]
-    fn a_body_is_due_when_it_is_whole_or_was_not_waited_for() {
-        check("application/json", &[], true, false, false);
-        check("application/json", &["{\"choices\":"], true, false, true);
-        check("audio/mpeg", &[], true, false, false);
-        check("audio/mpeg", &["ID3"], true, true, true);
     }
 }

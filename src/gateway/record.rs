@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use http::{Method, StatusCode};
 
-use crate::credit::{AccountId, Credits, Id};
+use super::charging::Bill;
+use crate::credit::{AccountId, Credits, Id, Usage};
 use crate::metrics::{Metrics, Open};
 use crate::provider::Dialect;
 
@@ -57,9 +58,9 @@ pub struct Record {
     pub key: Option<String>,
     pub model: Option<String>,
     pub status: Option<StatusCode>,
-    /// What was held, and what came of it.
+    /// What was held, and what came of it; nothing came of it if nothing is said.
     pub held: Option<Credits>,
-    pub charged: Option<Credits>,
+    pub bill: Option<Bill>,
     /// Whether it was let through without a hold, while the ledger was away: it is charged afterwards.
     pub unheld: bool,
     /// From sending the call to the head of the provider's answer.
@@ -88,7 +89,7 @@ impl Record {
             model: None,
             status: None,
             held: None,
-            charged: None,
+            bill: None,
             unheld: false,
             upstream: None,
             // What is true if nobody ever says otherwise: the handler was dropped.
@@ -105,11 +106,13 @@ impl Drop for Record {
         let took = self.started.elapsed();
         self.metrics.answered(self.class, self.operation, self.status);
         self.metrics.ended(self.class, took);
-        // A hold whose call came to nothing was given back.
-        let charged = self.charged.or(self.held.map(|_| Credits::ZERO));
-        if let Some(charged) = charged {
-            self.metrics.charged(charged);
+        let due = self.bill.filter(|bill| bill.due.is_some());
+        if let Some(Bill { due: Some(amount), basis, usage }) = due {
+            self.metrics.charged(amount, basis, &usage);
         }
+        // A hold whose call came to nothing was given back.
+        let charged = due.and_then(|bill| bill.due).or(self.held.map(|_| Credits::ZERO));
+        let usage = due.map(|bill| bill.usage).filter(|usage| *usage != Usage::NOTHING);
         tracing::info!(
             target: "creditgate::request",
             request = %self.id,
@@ -124,6 +127,8 @@ impl Drop for Record {
             credits_held = self.held.as_ref().map(tracing::field::display),
             credits_charged = charged.as_ref().map(tracing::field::display),
             unheld = self.unheld.then_some(true),
+            charged_by = due.map(|bill| bill.basis.as_str()),
+            usage = usage.as_ref().map(tracing::field::display),
             upstream_ms = self.upstream.map(millis),
             duration_ms = millis(took),
             "{} {}",

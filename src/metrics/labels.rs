@@ -90,6 +90,16 @@ pub(super) struct HoldLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ChargeLabels {
+    pub(super) basis: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct UnitLabels {
+    pub(super) unit: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct LedgerLabels {
     pub(super) operation: &'static str,
     pub(super) result: LedgerResult,

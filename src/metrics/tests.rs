@@ -1,6 +1,7 @@
 //! What is told is what Prometheus reads, and no more series than can be counted beforehand.
 
 use super::*;
+use crate::credit::{Basis, Unit, Usage};
 
 /// The value of the series that starts with `name`.
 fn value(metrics: &Metrics, series: &str) -> Option<String> {
@@ -15,7 +16,8 @@ fn told() -> Metrics {
     metrics.answered("metered", "chat", Some(StatusCode::CREATED));
     metrics.answered("metered", "chat", Some(StatusCode::OK));
     metrics.refused("exhausted");
-    metrics.charged("2.5".parse().unwrap());
+    let usage = Usage::NOTHING.with(Unit::Input, 12);
+    metrics.charged("2.5".parse().unwrap(), Basis::Reported, &usage);
     metrics.hold_ended(HoldOutcome::Settled);
     metrics.ledger_answered("hold", LedgerResult::Refused, Duration::from_micros(80));
     metrics.upstream_failed("connect");

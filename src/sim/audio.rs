@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde_json::json;
 
-use super::content::{Answer, Events, event, pieces, tokens};
+use super::content::{Answer, Events, event, pieces, reported, tokens};
 use super::request::Request;
 
 /// Bytes in each piece of speech.
@@ -26,7 +26,7 @@ pub(super) fn speech(request: &Request) -> Answer {
     let content = pieces.iter().map(|piece| {
         event("", &json!({ "type": "speech.audio.delta", "audio": STANDARD.encode(piece) }))
     });
-    let usage = token_usage(request, "");
+    let usage = usage(request, "");
     let closing = vec![event("", &json!({ "type": "speech.audio.done", "usage": usage }))];
     let content = content.collect();
     Answer::Events(Events { opening: Vec::new(), content, closing, error: error() })
@@ -39,7 +39,7 @@ pub(super) fn transcription(request: &Request) -> Answer {
     if matches!(request.form_text("response_format"), Some("text" | "srt" | "vtt")) {
         return Answer::Raw("text/plain; charset=utf-8", vec![Bytes::from(text + "\n")]);
     }
-    let usage = token_usage(request, &text);
+    let usage = usage(request, &text);
     if !request.streams() {
         return Answer::Json(json!({ "text": text, "usage": usage }));
     }
@@ -52,14 +52,18 @@ pub(super) fn transcription(request: &Request) -> Answer {
     Answer::Events(Events { opening: Vec::new(), content, closing, error: error() })
 }
 
-fn token_usage(request: &Request, answer: &str) -> serde_json::Value {
+fn usage(request: &Request, answer: &str) -> serde_json::Value {
+    if let Some(seconds) = request.switches.seconds {
+        return json!({ "type": "duration", "seconds": seconds });
+    }
     let tokens = tokens(request, answer);
-    json!({
+    let usage = json!({
         "type": "tokens",
         "input_tokens": tokens.input,
         "output_tokens": tokens.output,
         "total_tokens": tokens.input.saturating_add(tokens.output),
-    })
+    });
+    reported(request, usage)
 }
 
 fn error() -> Bytes {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::content::{Answer, CREATED, Events, Tokens, event, pieces, tokens};
+use super::content::{Answer, CREATED, Events, Tokens, event, pieces, reported, tokens};
 use super::request::Request;
 
 const TOOL_ARGUMENTS: [&str; 2] = ["{\"query\":", "\"simulated\"}"];
@@ -35,7 +35,7 @@ pub(super) fn chat(request: &Request) -> Answer {
             "logprobs": null,
             "finish_reason": finish_reason(request),
         }],
-        "usage": usage(&tokens(request, &text)),
+        "usage": usage(request, &text),
         "service_tier": "default",
         "system_fingerprint": null,
     }))
@@ -44,7 +44,7 @@ pub(super) fn chat(request: &Request) -> Answer {
 pub(super) fn completion(request: &Request) -> Answer {
     let pieces = pieces(&request.switches);
     let text = pieces.concat();
-    let usage = usage(&tokens(request, &text));
+    let usage = usage(request, &text);
     let body = |choices: Value, usage: Option<&Value>| {
         let mut body = json!({
             "id": format!("cmpl-{}", request.id),
@@ -112,7 +112,7 @@ fn chat_events(request: &Request) -> Events {
     };
     let mut closing = vec![delta(json!({}), finish_reason(request).into())];
     if with_usage {
-        closing.push(chunk(json!([]), usage(&tokens(request, &pieces.concat()))));
+        closing.push(chunk(json!([]), usage(request, &pieces.concat())));
     }
     closing.push(done());
     Events { opening: vec![delta(opening, Value::Null)], content, closing, error: error() }
@@ -132,17 +132,19 @@ fn finish_reason(request: &Request) -> &'static str {
 }
 
 fn includes_usage(request: &Request) -> bool {
-    request.json["stream_options"]["include_usage"] == true
+    request.json["stream_options"]["include_usage"] == true && !request.switches.no_usage
 }
 
-fn usage(tokens: &Tokens) -> Value {
-    json!({
-        "prompt_tokens": tokens.input,
-        "completion_tokens": tokens.output,
-        "total_tokens": tokens.input.saturating_add(tokens.output),
-        "prompt_tokens_details": { "cached_tokens": 0, "audio_tokens": 0 },
-        "completion_tokens_details": { "reasoning_tokens": 0, "audio_tokens": 0 },
-    })
+fn usage(request: &Request, text: &str) -> Value {
+    let Tokens { input, cached, output, reasoning } = tokens(request, text);
+    let usage = json!({
+        "prompt_tokens": input,
+        "completion_tokens": output,
+        "total_tokens": input.saturating_add(output),
+        "prompt_tokens_details": { "cached_tokens": cached, "audio_tokens": 0 },
+        "completion_tokens_details": { "reasoning_tokens": reasoning, "audio_tokens": 0 },
+    });
+    reported(request, usage)
 }
 
 fn done() -> Bytes {

@@ -38,7 +38,11 @@ pub(super) enum Answer {
 /// The tokens of a request and its answer.
 pub(super) struct Tokens {
     pub(super) input: u64,
+    /// Of the input.
+    pub(super) cached: u64,
     pub(super) output: u64,
+    /// Of the output.
+    pub(super) reasoning: u64,
 }
 
 impl Events {
@@ -94,7 +98,14 @@ pub(super) fn tokens(request: &Request, answer: &str) -> Tokens {
             .switches
             .output_tokens
             .unwrap_or_else(|| answered.div_ceil(CHARACTERS_PER_TOKEN)),
+        cached: request.switches.cached_tokens,
+        reasoning: request.switches.reasoning_tokens,
     }
+}
+
+/// What is reported of a request, unless it is to be left out.
+pub(super) fn reported(request: &Request, usage: Value) -> Value {
+    if request.switches.no_usage { Value::Null } else { usage }
 }
 
 /// One event of a stream; the name may be empty.

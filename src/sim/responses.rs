@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::content::{Answer, CREATED, Events, event, pieces, tokens};
+use super::content::{Answer, CREATED, Events, Tokens, event, pieces, reported, tokens};
 use super::request::Request;
 
 pub(super) fn create(request: &Request) -> Answer {
@@ -87,14 +87,15 @@ fn events(request: &Request) -> Events {
 
 fn response(request: &Request, status: &str, text: Option<&str>) -> Value {
     let usage = text.map(|text| {
-        let tokens = tokens(request, text);
-        json!({
-            "input_tokens": tokens.input,
-            "input_tokens_details": { "cached_tokens": 0 },
-            "output_tokens": tokens.output,
-            "output_tokens_details": { "reasoning_tokens": 0 },
-            "total_tokens": tokens.input.saturating_add(tokens.output),
-        })
+        let Tokens { input, cached, output, reasoning } = tokens(request, text);
+        let usage = json!({
+            "input_tokens": input,
+            "input_tokens_details": { "cached_tokens": cached },
+            "output_tokens": output,
+            "output_tokens_details": { "reasoning_tokens": reasoning },
+            "total_tokens": input.saturating_add(output),
+        });
+        reported(request, usage)
     });
     let output: Vec<Value> =
         text.iter().map(|text| item(request, "completed", Some(text))).collect();

@@ -36,13 +36,18 @@ pub(super) struct Switches {
     pub(super) tool: bool,
     pub(super) input_tokens: Option<u64>,
     pub(super) output_tokens: Option<u64>,
+    pub(super) cached_tokens: u64,
+    pub(super) reasoning_tokens: u64,
+    pub(super) seconds: Option<u64>,
+    pub(super) no_usage: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "The switch `{switch}` is not understood. The known ones are delay=MS, status=N, \
      break=before-headers|after-headers|after:N, error-event=N, silent, chunks=N, gap=MS, split=SEED, \
-     hold=before-headers|after-headers|after:N, body=TEXT, tool, input-tokens=N, output-tokens=N."
+     hold=before-headers|after-headers|after:N, body=TEXT, tool, input-tokens=N, output-tokens=N, \
+     cached-tokens=N, reasoning-tokens=N, seconds=N, no-usage."
 )]
 pub(super) struct UnknownSwitch {
     switch: String,
@@ -64,6 +69,10 @@ impl Default for Switches {
             tool: false,
             input_tokens: None,
             output_tokens: None,
+            cached_tokens: 0,
+            reasoning_tokens: 0,
+            seconds: None,
+            no_usage: false,
         }
     }
 }
@@ -98,6 +107,10 @@ impl Switches {
             "tool" => self.tool = value.is_empty().then_some(true)?,
             "input-tokens" => self.input_tokens = Some(value.parse().ok()?),
             "output-tokens" => self.output_tokens = Some(value.parse().ok()?),
+            "cached-tokens" => self.cached_tokens = value.parse().ok()?,
+            "reasoning-tokens" => self.reasoning_tokens = value.parse().ok()?,
+            "seconds" => self.seconds = Some(value.parse().ok()?),
+            "no-usage" => self.no_usage = value.is_empty().then_some(true)?,
             _ => return None,
         }
         Some(())
@@ -132,7 +145,8 @@ mod tests {
         let mut switches = Switches::default();
         switches.apply("delay=50ms, status=500,break=after:3,hold=before-headers,silent").unwrap();
         switches.apply("gap=2s,chunks=7,split=9,body=a%2Cb,error-event=2,tool").unwrap();
-        switches.apply("input-tokens=10,output-tokens=3").unwrap();
+        switches.apply("input-tokens=10,output-tokens=3,cached-tokens=4").unwrap();
+        switches.apply("reasoning-tokens=2,seconds=12,no-usage").unwrap();
         let expected = Switches {
             delay: Duration::from_millis(50),
             status: Some(StatusCode::INTERNAL_SERVER_ERROR),
@@ -147,6 +161,10 @@ mod tests {
             tool: true,
             input_tokens: Some(10),
             output_tokens: Some(3),
+            cached_tokens: 4,
+            reasoning_tokens: 2,
+            seconds: Some(12),
+            no_usage: true,
         };
         assert_eq!(switches, expected);
     }

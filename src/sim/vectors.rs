@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use super::content::{Answer, CREATED, tokens};
+use super::content::{Answer, CREATED, reported, tokens};
 use super::request::Request;
 
 const DIMENSIONS: usize = 8;
@@ -58,11 +58,12 @@ pub(super) fn embeddings(request: &Request) -> Answer {
         })
         .collect();
     let input_tokens = tokens(request, "").input;
+    let usage = json!({ "prompt_tokens": input_tokens, "total_tokens": input_tokens });
     Answer::Json(json!({
         "object": "list",
         "data": data,
         "model": request.model(),
-        "usage": { "prompt_tokens": input_tokens, "total_tokens": input_tokens },
+        "usage": reported(request, usage),
     }))
 }
 
@@ -88,16 +89,13 @@ pub(super) fn image(request: &Request) -> Answer {
     let tokens = tokens(request, PIXEL);
     let images = request.json["n"].as_u64().unwrap_or(1).clamp(1, 10);
     let data: Vec<Value> = (0..images).map(|_| json!({ "b64_json": PIXEL })).collect();
-    Answer::Json(json!({
-        "created": CREATED,
-        "data": data,
-        "usage": {
-            "input_tokens": tokens.input,
-            "input_tokens_details": { "text_tokens": tokens.input, "image_tokens": 0 },
-            "output_tokens": tokens.output,
-            "total_tokens": tokens.input.saturating_add(tokens.output),
-        },
-    }))
+    let usage = json!({
+        "input_tokens": tokens.input,
+        "input_tokens_details": { "text_tokens": tokens.input, "image_tokens": 0 },
+        "output_tokens": tokens.output,
+        "total_tokens": tokens.input.saturating_add(tokens.output),
+    });
+    Answer::Json(json!({ "created": CREATED, "data": data, "usage": reported(request, usage) }))
 }
 
 /// Numbers of a size between 0.5 and 1, set by the text.

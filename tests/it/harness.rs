@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 pub use books::now;
 pub use canned::Canned;
-pub use client::{Answer, Ask, Client};
+pub use client::{Answer, Ask, Client, Opened, sha256};
 pub use fleet::Fleet;
 pub use network::{Network, Weather};
 pub use process::{Launch, PROVIDER_KEY, Process, TOKEN};

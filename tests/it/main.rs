@@ -22,4 +22,5 @@ mod redis;
 mod refused;
 mod shared;
 mod trips;
+mod units;
 mod untouched;

@@ -25,6 +25,7 @@ pub struct Setup {
     rules: String,
     accounts: Vec<Account>,
     keys: Vec<(String, Owner, Option<Timestamp>)>,
+    prices: Option<&'static str>,
     upstream: Option<SocketAddr>,
     listen: SocketAddr,
     ledger: Option<String>,
@@ -57,6 +58,7 @@ impl Setup {
             rules: String::new(),
             accounts: Vec::new(),
             keys: Vec::new(),
+            prices: None,
             upstream: None,
             listen: ([127, 0, 0, 1], 0).into(),
             ledger: None,
@@ -90,6 +92,12 @@ impl Setup {
     pub fn provider(self, name: &str, dialect: &str) -> Self {
         self.set(&format!("provider.{name}.dialect"), &format!("'{dialect}'"))
             .set(&format!("provider.{name}.key"), "{ env = 'CREDITGATE_OPENAI_KEY' }")
+    }
+
+    /// A price list, in TOML.
+    pub fn prices(mut self, list: &'static str) -> Self {
+        self.prices = Some(list);
+        self.set("price.file", "'prices.toml'")
     }
 
     /// An account with so many purchased credits.
@@ -146,6 +154,9 @@ impl Setup {
             table.1.entry("base_url".to_owned()).or_insert_with(|| format!("'http://{upstream}'"));
         }
         let config = write_config(folder.path(), &setup.config());
+        if let Some(list) = setup.prices {
+            std::fs::write(folder.path().join("prices.toml"), list).unwrap();
+        }
         let file = || format!("sqlite://{}", folder.path().join("ledger.db").display());
         let ledger = setup.ledger.clone().unwrap_or_else(file);
         let launch = Launch { folder: folder.path().to_owned(), config, listen, ledger };

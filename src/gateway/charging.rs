@@ -1,0 +1,246 @@
+//! How one call is charged: its price, or the work that it turns out to have been (semantics.md sections 3 and 4).
+//!
+//! Per call nothing is read but the first sign of output. Per unit the request is counted before it is sent, which is
+//! what is held, and the answer is read as it passes; what the provider reports decides. Knows no ledger: bytes in, a
+//! [`Bill`] out.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName};
+
+use super::meter::End;
+use super::peek::Malformed;
+use crate::credit::{Basis, Credits, Price, Rates, Unit, Usage};
+use crate::provider::include_usage::{self, Asked, GivenTwice, Sieve};
+use crate::provider::{Demand, Dialect, Evidence, Operation, Report, UsageReader};
+
+/// What a call is charged by.
+#[derive(Clone, Debug)]
+pub enum Charging {
+    /// The same, whatever comes of it.
+    PerCall(Credits),
+    /// Its work.
+    PerUnit(Box<Work>),
+}
+
+/// The work that a call asks for.
+#[derive(Clone, Debug)]
+pub struct Work {
+    rates: Arc<Rates>,
+    dialect: Dialect,
+    operation: Operation,
+    demand: Demand,
+    /// What is held for.
+    estimate: Usage,
+}
+
+/// Reads an answer as it passes.
+#[derive(Debug)]
+pub struct Meter {
+    evidence: Evidence,
+    by: By,
+}
+
+#[derive(Debug)]
+enum By {
+    Call(Credits),
+    Units(Box<Counting>),
+}
+
+#[derive(Debug)]
+struct Counting {
+    work: Work,
+    reader: UsageReader,
+}
+
+/// What a call came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bill {
+    /// Nothing is charged where no work was done for the caller; otherwise the amount, which may be 0.
+    pub due: Option<Credits>,
+    pub basis: Basis,
+    /// The work, where it was counted.
+    pub usage: Usage,
+}
+
+impl Charging {
+    /// How a call at `price` is charged whose body is `body`.
+    pub fn of(
+        price: &Price,
+        dialect: Dialect,
+        operation: Operation,
+        is_form: bool,
+        body: &[u8],
+    ) -> Self {
+        match price {
+            Price::PerCall(price) => Self::PerCall(*price),
+            Price::PerUnit(rates) => {
+                let demand = Demand::of(operation, is_form, body);
+                let estimate = estimate(rates, &demand);
+                let rates = Arc::clone(rates);
+                Self::PerUnit(Box::new(Work { rates, dialect, operation, demand, estimate }))
+            }
+        }
+    }
+
+    /// What is held for the call.
+    pub fn held(&self) -> Credits {
+        match self {
+            Self::PerCall(price) => *price,
+            Self::PerUnit(work) => work.rates.price(&work.estimate),
+        }
+    }
+
+    /// Whether what is held is what will be charged.
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::PerCall(_))
+    }
+
+    /// The request as it is sent: a stream is asked for its usage where that decides the charge. If the client did not ask
+    /// for it, the answer is to be sifted.
+    pub fn request(&self, stream: bool, body: Bytes) -> Result<(Bytes, Option<Sieve>), Malformed> {
+        let Self::PerUnit(work) = self else { return Ok((body, None)) };
+        if !stream {
+            return Ok((body, None));
+        }
+        match include_usage::ask(work.dialect, work.operation, &body) {
+            Ok(Asked::Already) => Ok((body, None)),
+            Ok(Asked::Added(body)) => Ok((body, Some(Sieve::default()))),
+            Err(GivenTwice(field)) => Err(Malformed::DuplicateField { field }),
+        }
+    }
+
+    /// Reads the answer whose head has `headers`, in which `evidence` looks for output.
+    pub fn meter(self, evidence: Evidence, headers: &HeaderMap) -> Meter {
+        let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+        let (kind, encoding) = (text(CONTENT_TYPE), text(CONTENT_ENCODING));
+        let by = match self {
+            Self::PerCall(price) => By::Call(price),
+            Self::PerUnit(work) => {
+                let reader =
+                    UsageReader::for_response(work.dialect, work.operation, kind, encoding);
+                By::Units(Box::new(Counting { work: *work, reader }))
+            }
+        };
+        Meter { evidence, by }
+    }
+}
+
+/// What a call will come to at most, as far as can be said before it.
+fn estimate(rates: &Rates, demand: &Demand) -> Usage {
+    let words = rates.output_held(demand.output_tokens_max).saturating_mul(demand.answers);
+    demand.given.plus(&demand.made).with(rates.dearer_output(), words)
+}
+
+impl Meter {
+    /// Takes the next bytes of the answer. Returns what it has come to so far, once that may have grown.
+    pub fn see(&mut self, bytes: &[u8]) -> Option<Credits> {
+        match &mut self.by {
+            By::Call(price) => {
+                if self.evidence.saw_output() {
+                    return None;
+                }
+                self.evidence.feed(bytes);
+                self.evidence.saw_output().then_some(*price)
+            }
+            By::Units(counting) => {
+                self.evidence.feed(bytes);
+                counting.reader.feed(bytes);
+                self.evidence.saw_output().then(|| {
+                    let (usage, _) = counting.so_far();
+                    counting.work.rates.price(&usage)
+                })
+            }
+        }
+    }
+
+    /// Whether the end of the answer tells more than its price, so that it is worth reading on without the client.
+    pub fn gains_by_reading_on(&self) -> bool {
+        matches!(self.by, By::Units(_))
+    }
+
+    /// What the call comes to.
+    pub fn bill(&self, end: End) -> Bill {
+        let is_due = is_due(end, &self.evidence);
+        match &self.by {
+            By::Call(price) => {
+                let due = is_due.then_some(*price);
+                Bill { due, basis: Basis::PerCall, usage: Usage::NOTHING }
+            }
+            By::Units(counting) if is_due => {
+                let (usage, basis) = counting.whole();
+                Bill { due: Some(counting.work.rates.price(&usage)), basis, usage }
+            }
+            By::Units(_) => Bill { due: None, basis: Basis::Reported, usage: Usage::NOTHING },
+        }
+    }
+}
+
+impl Counting {
+    /// The work of an answer that has ended.
+    fn whole(&self) -> (Usage, Basis) {
+        if self.reader.report().is_job {
+            return (self.work.estimate, Basis::Estimated);
+        }
+        self.so_far()
+    }
+
+    /// The work up to now: as the provider has told it, and what it has not told and is priced, as it was counted here.
+    fn so_far(&self) -> (Usage, Basis) {
+        let Work { rates, demand, estimate, .. } = &self.work;
+        let report = self.reader.report();
+        let no_tokens = rates.price_tokens() && !report.tells_tokens;
+        let no_seconds = rates.own(Unit::AudioSecond).is_some() && !report.tells_seconds;
+        let mut usage = with_request(report.usage, &demand.given);
+        if no_seconds {
+            usage[Unit::AudioSecond] = demand.given[Unit::AudioSecond];
+        }
+        match report.words {
+            _ if !no_tokens => {}
+            None => usage = *estimate,
+            Some(words) => usage = with_counts(usage, &report, words, demand),
+        }
+        let basis = if no_tokens || no_seconds { Basis::Estimated } else { Basis::Reported };
+        (usage, basis)
+    }
+}
+
+/// Adds what no answer tells: the characters that were read out, and the pictures where the answer names none.
+fn with_request(mut usage: Usage, given: &Usage) -> Usage {
+    usage[Unit::Characters] = given[Unit::Characters];
+    if usage[Unit::Image] == 0 {
+        usage[Unit::Image] = given[Unit::Image];
+    }
+    usage
+}
+
+/// Adds what was counted here of all that the provider has not told.
+fn with_counts(mut usage: Usage, report: &Report, words: u64, demand: &Demand) -> Usage {
+    if !report.knows_input {
+        for unit in [Unit::Input, Unit::AudioInput, Unit::ImageInput] {
+            usage[unit] = demand.given[unit];
+        }
+    }
+    if demand.answers > 0 { usage.with(Unit::Output, words) } else { usage.plus(&demand.made) }
+}
+
+/// Whether work was done for the caller (semantics.md section 4).
+fn is_due(end: End, seen: &Evidence) -> bool {
+    let readable = seen.is_readable();
+    let whole_but_empty = seen.saw_done() && !seen.saw_error();
+    seen.saw_output()
+        || match end {
+            // A body without events is whole when it ends. A stream is whole if it says so; one that only carried an
+            // error, or ended without a word, did no work.
+            End::Complete => !seen.awaits_output() || whole_but_empty,
+            // A JSON answer that breaks off is of no use to anybody.
+            End::Failed => false,
+            // The work was done before the first byte came; who has seen some of it may have seen all but the last.
+            End::Cancelled => whole_but_empty || (!readable && seen.saw_bytes()),
+        }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,318 @@
+//! What a request asks for, in units of work: counted before the call, so that credits can be held for it.
+//!
+//! An estimate: the provider's own numbers decide what is charged, where it gives any. It errs on the high side where it
+//! can't know, but by a little only, since what is held for one call is missing for the next. Knows no price.
+
+use memchr::memmem;
+
+use super::Operation;
+use super::json::{Reader, Sink};
+use super::tokens::Tally;
+use crate::credit::{Unit, Usage};
+
+/// What one call asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Demand {
+    /// What the request brings along, or orders by the piece.
+    pub given: Usage,
+    /// What the answer will have beside words: sound and pictures, in tokens.
+    pub made: Usage,
+    /// The answers that are asked for, each with words; 0 where none has any.
+    pub answers: u64,
+    /// The most tokens of each, if the request says so.
+    pub output_tokens_max: Option<u64>,
+}
+
+/// Tokens around each message: who speaks, and where it ends.
+const MESSAGE_TOKENS: u64 = 4;
+
+/// Tokens of a picture or a file in a message; what it takes depends on its size in pixels or pages, which its bytes do
+/// not tell. And the bytes of an attachment for one more.
+const ATTACHMENT_TOKENS: u64 = 1_000;
+const ATTACHMENT_BYTES_A_TOKEN: u64 = 1_024;
+
+/// Tokens of the largest picture in the best quality.
+const PICTURE_TOKENS: u64 = 6_500;
+
+/// Bytes in a second of sound, for a recording that doesn't say: 32 kbit/s, a low rate for speech.
+const SOUND_BYTES_A_SECOND: u64 = 4_000;
+/// Tokens of a second of sound that is listened to, and of the words spoken in it.
+const SOUND_TOKENS_A_SECOND: u64 = 10;
+const SPOKEN_TOKENS_A_SECOND: u64 = 5;
+
+/// How far into a form its sound and its fields are looked for.
+const FORM_HEAD_BYTES: usize = 64 << 10;
+
+impl Demand {
+    /// What `body` asks for, a request to do `operation`. Dialects have different names for the same things and hardly the
+    /// same name for different ones, so all are known everywhere. A body that can't be read asks for nothing: the provider
+    /// won't read it either.
+    pub fn of(operation: Operation, is_form: bool, body: &[u8]) -> Self {
+        if is_form { of_form(operation, body) } else { of_json(operation, body) }
+    }
+}
+
+fn of_json(operation: Operation, body: &[u8]) -> Demand {
+    let mut asked = Asked { answers: 1, ..Asked::default() };
+    let mut reader = Reader::default();
+    reader.feed(body, &mut asked);
+    let Asked { words, answers, output_tokens_max, .. } = asked;
+    let given = Usage::NOTHING.with(Unit::Input, words.tokens());
+    match operation {
+        Operation::Speech => Demand {
+            given: given.with(Unit::Characters, words.characters()),
+            // Twenty tokens are a second of sound, in which fifteen characters are read.
+            made: Usage::NOTHING.with(Unit::AudioOutput, words.characters().saturating_mul(4) / 3),
+            ..Demand::default()
+        },
+        Operation::Image => pictures(given, answers),
+        Operation::Embedding
+        | Operation::Moderation
+        | Operation::Classification
+        | Operation::Rerank
+        | Operation::Search => Demand { given, ..Demand::default() },
+        Operation::Chat
+        | Operation::Completion
+        | Operation::Invoke
+        | Operation::Document
+        | Operation::Response
+        | Operation::Transcription
+        | Operation::Translation
+        | Operation::Provenance
+        | Operation::Decision
+        | Operation::Run
+        | Operation::Batch
+        | Operation::FineTuning
+        | Operation::Eval
+        | Operation::Video
+        | Operation::Agent
+        | Operation::Session
+        | Operation::Realtime
+        | Operation::Other => Demand { given, made: Usage::NOTHING, answers, output_tokens_max },
+    }
+}
+
+fn pictures(given: Usage, pictures: u64) -> Demand {
+    let tokens = pictures.saturating_mul(PICTURE_TOKENS);
+    let made = Usage::NOTHING.with(Unit::ImageOutput, tokens);
+    Demand { given: given.with(Unit::Image, pictures), made, ..Demand::default() }
+}
+
+/// A form brings a recording or pictures, whose own bytes are not looked through.
+fn of_form(operation: Operation, body: &[u8]) -> Demand {
+    let head = &body[..body.len().min(FORM_HEAD_BYTES)];
+    let tokens = ATTACHMENT_TOKENS + body.len() as u64 / ATTACHMENT_BYTES_A_TOKEN;
+    let nothing = Usage::NOTHING;
+    if matches!(operation, Operation::Transcription | Operation::Translation) {
+        let millis = sound_millis(head, body.len() as u64);
+        let seconds = millis.div_ceil(1_000);
+        let sound = seconds.saturating_mul(SOUND_TOKENS_A_SECOND);
+        Demand {
+            given: nothing.with(Unit::AudioSecond, millis).with(Unit::AudioInput, sound),
+            made: nothing,
+            answers: 1,
+            output_tokens_max: Some(seconds.saturating_mul(SPOKEN_TOKENS_A_SECOND)),
+        }
+    } else if operation == Operation::Image {
+        pictures(nothing.with(Unit::ImageInput, tokens), ordered(body))
+    } else {
+        Demand { given: nothing.with(Unit::Input, tokens), answers: 1, ..Demand::default() }
+    }
+}
+
+/// How long `bytes` of sound last that begin somewhere in `head`. A WAV file says how many bytes it has for a second.
+fn sound_millis(head: &[u8], bytes: u64) -> u64 {
+    let wav = memmem::find(head, b"WAVEfmt ").and_then(|at| head.get(at + 20..at + 24));
+    let rate = wav.and_then(|rate| rate.try_into().ok()).map(u32::from_le_bytes);
+    let rate = rate.map(u64::from).filter(|rate| *rate > 0).unwrap_or(SOUND_BYTES_A_SECOND);
+    bytes.saturating_mul(1_000) / rate
+}
+
+/// How many pictures the field `n` of a form orders.
+fn ordered(body: &[u8]) -> u64 {
+    let field = |body| memmem::find(body, b"name=\"n\"\r\n\r\n");
+    let digits = field(body).map(|at| &body[at + 12..]).unwrap_or_default();
+    let end = digits.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let number = std::str::from_utf8(&digits[..end]).ok().and_then(|digits| digits.parse().ok());
+    number.unwrap_or(1)
+}
+
+#[derive(Debug, Default)]
+struct Asked {
+    words: Tally,
+    answers: u64,
+    output_tokens_max: Option<u64>,
+    text: Text,
+    /// Bytes of the text that is being read.
+    length: u64,
+}
+
+/// What the text that is being read is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Text {
+    /// Read by the model.
+    Words,
+    /// Read by the model, unless it turns out to be an attachment.
+    Unsure,
+    Attachment,
+    #[default]
+    Other,
+}
+
+impl Sink for Asked {
+    fn number(&mut self, path: &str, number: &str) {
+        match path {
+            "max_completion_tokens" | "max_output_tokens" | "max_tokens" => {
+                self.output_tokens_max = number.parse().ok().or(self.output_tokens_max);
+            }
+            "n" => self.answers = number.parse().ok().unwrap_or(self.answers),
+            // A text that was taken apart before.
+            "input[]" | "input[][]" | "prompt[]" | "prompt[][]" => self.words.add_tokens(1),
+            _ => {}
+        }
+    }
+
+    fn begin(&mut self, path: &str) {
+        let root = path.split(['.', '[']).next().unwrap_or_default();
+        let last = path.rsplit('.').next().unwrap_or_default();
+        self.length = 0;
+        self.text = match (root, last) {
+            (_, "role" | "type" | "id" | "call_id" | "tool_call_id" | "detail" | "format") => {
+                Text::Other
+            }
+            (
+                "messages" | "input" | "content",
+                "url" | "image_url" | "data" | "file_data" | "file_id",
+            ) => Text::Attachment,
+            ("messages" | "input" | "prompt", _) => Text::Unsure,
+            (
+                "instructions"
+                | "additional_instructions"
+                | "tools"
+                | "functions"
+                | "suffix"
+                | "response_format"
+                | "text",
+                _,
+            ) => Text::Words,
+            _ => Text::Other,
+        };
+    }
+
+    fn piece(&mut self, piece: &[u8]) {
+        if self.text == Text::Unsure {
+            let is_data = self.length == 0 && piece.starts_with(b"data:");
+            self.text = if is_data { Text::Attachment } else { Text::Words };
+        }
+        self.length = self.length.saturating_add(piece.len() as u64);
+        if self.text == Text::Words {
+            self.words.feed(piece);
+        }
+    }
+
+    fn end(&mut self, _: &str, _: Option<&str>) {
+        if self.text == Text::Attachment {
+            self.words.add_tokens(ATTACHMENT_TOKENS + self.length / ATTACHMENT_BYTES_A_TOKEN);
+        }
+    }
+
+    fn element(&mut self, path: &str) {
+        if matches!(path, "messages[]" | "input[]") {
+            self.words.add_tokens(MESSAGE_TOKENS);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(operation: Operation, body: &str, given: &str, answers: u64, most: Option<u64>) {
+        let demand = Demand::of(operation, false, body.as_bytes());
+        assert_eq!(demand.given.to_string(), given, "{body}");
+        assert_eq!((demand.answers, demand.output_tokens_max), (answers, most), "{body}");
+    }
+
+    #[test]
+    fn a_conversation_is_counted_with_its_tools() {
+        let body = r#"{"model":"a model with a long name","max_completion_tokens":50,"n":2,"messages":[
+            {"role":"system","content":"Be brief, please"},
+            {"role":"user","content":[{"type":"text","text":"Hello you"}]}]}"#;
+        // 16 and 9 letters, and two messages of 4 tokens.
+        check(Operation::Chat, body, "15 input", 2, Some(50));
+        let tools = r#"{"messages":[],"tools":[{"type":"function","function":{"name":"look","description":"Finds it"}}]}"#;
+        check(Operation::Chat, tools, "3 input", 1, None);
+        check(
+            Operation::Response,
+            r#"{"input":"Hello you","instructions":"Be kind"}"#,
+            "4 input",
+            1,
+            None,
+        );
+        check(
+            Operation::Response,
+            r#"{"input":"Hi","max_output_tokens":7}"#,
+            "1 input",
+            1,
+            Some(7),
+        );
+        check(Operation::Chat, "no JSON", "nothing", 1, None);
+    }
+
+    #[test]
+    fn an_attachment_is_no_text() {
+        let picture = format!("data:image/png;base64,{}", "A".repeat(1 << 20));
+        for part in [
+            format!(r#"{{"type":"image_url","image_url":{{"url":"{picture}"}}}}"#),
+            format!(r#"{{"type":"text","text":"{picture}"}}"#),
+            format!(
+                r#"{{"type":"input_audio","input_audio":{{"data":"{picture}","format":"wav"}}}}"#
+            ),
+        ] {
+            let body = format!(r#"{{"messages":[{{"role":"user","content":[{part}]}}]}}"#);
+            // A thousand, one for each of its kilobytes, and the message.
+            check(Operation::Chat, &body, "2028 input", 1, None);
+        }
+    }
+
+    #[test]
+    fn embeddings_have_no_answer() {
+        check(Operation::Embedding, r#"{"input":["abcd","efgh"]}"#, "2 input", 0, None);
+        check(Operation::Embedding, r#"{"input":[[1,2,3],[4]]}"#, "4 input", 0, None);
+        check(Operation::Completion, r#"{"prompt":[1,2,3],"max_tokens":9}"#, "3 input", 1, Some(9));
+    }
+
+    #[test]
+    fn speech_is_counted_in_characters_and_pictures_one_by_one() {
+        check(Operation::Speech, r#"{"input":"Grüße, Welt!"}"#, "3 input, 12 characters", 0, None);
+        check(
+            Operation::Image,
+            r#"{"prompt":"A hat on a cat","n":3}"#,
+            "4 input, 3 image",
+            0,
+            None,
+        );
+        let form = b"--x\r\ncontent-disposition: form-data; name=\"n\"\r\n\r\n12\r\n--x--";
+        let demand = Demand::of(Operation::Image, true, form);
+        assert_eq!(demand.given[Unit::Image], 12);
+    }
+
+    #[test]
+    fn a_recording_lasts_as_long_as_its_bytes() {
+        let seconds = |body: &[u8]| {
+            let demand = Demand::of(Operation::Transcription, true, body);
+            demand.given[Unit::AudioSecond]
+        };
+        assert_eq!(seconds(&[0; 6_000]), 1_500);
+        let mut wav = b"--x\r\n\r\nRIFF\0\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0".to_vec();
+        wav.extend_from_slice(&16_000_u32.to_le_bytes());
+        wav.extend_from_slice(&32_000_u32.to_le_bytes());
+        wav.resize(96_000, 0);
+        assert_eq!(seconds(&wav), 3_000);
+        // A header that says nothing, and one that is cut off.
+        let nothing = b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\0\0\0\0\0\0\0\0";
+        assert_eq!(seconds(nothing), 8);
+        assert_eq!(seconds(b"RIFF\0\0\0\0WAVEfmt "), 4);
+    }
+}
