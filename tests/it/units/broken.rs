@@ -95,6 +95,8 @@ async fn a_gateway_that_dies_charges_the_work_of_its_last_heartbeat() {
     world.resolved().await;
     let call = world.admin("GET", &path).send().await.json();
     assert_eq!(call["state"], "expired");
+    // The next step of the account writes down what the time alone has brought about.
+    world.ask("POST", "/v1/chat/completions").of("a").json(&chat("m", false)).send().await;
     let books = world.stop().await;
     // 14 letters are 4 tokens.
     assert_eq!(books.charges("a").await.get(&id), Some(&(INPUT + 4 * 10)));
