@@ -27,4 +27,4 @@ pub use period::{Period, purchase_end};
 pub use price::{ModelGlob, Price, PriceList, PriceSource, Quote, Rule};
 pub use rates::Rates;
 pub use time::Timestamp;
-pub use usage::{Basis, Unit, Usage};
+pub use usage::{BadWork, Basis, Unit, Usage, Work};

@@ -15,7 +15,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-use crate::credit::{Basis, Credits, Usage};
+use crate::credit::{Credits, Work};
 use crate::ledger::journal::Counts;
 
 mod labels;
@@ -170,10 +170,11 @@ impl Metrics {
     }
 
     /// An account paid for a call, or for its work.
-    pub fn charged(&self, credits: Credits, basis: Basis, usage: &Usage) {
+    pub fn charged(&self, credits: Credits, work: Option<&Work>) {
         self.charged.inc_by(credits.micros());
-        self.charges.get_or_create(&ChargeLabels { basis: basis.as_str() }).inc();
-        for (unit, amount) in usage.amounts() {
+        let basis = work.map_or("per_call", |work| work.basis.as_str());
+        self.charges.get_or_create(&ChargeLabels { basis }).inc();
+        for (unit, amount) in work.iter().flat_map(|work| work.usage.amounts()) {
             self.work.get_or_create(&UnitLabels { unit: unit.as_str() }).inc_by(amount);
         }
     }

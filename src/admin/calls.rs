@@ -1,5 +1,6 @@
 //! One call's money, from its hold to its end: what was held, what was charged, and why.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
@@ -10,7 +11,7 @@ use super::Admin;
 use super::entries::{EntryShown, instant};
 use super::input::Named;
 use super::problem::{Kind, Problem};
-use crate::credit::{AccountId, Credits, Entry, Fact, Id, Timestamp};
+use crate::credit::{AccountId, Basis, Credits, Entry, Fact, Id, Timestamp, Work};
 use crate::statement::{Decimal, rfc3339};
 
 #[derive(Serialize)]
@@ -26,6 +27,10 @@ pub(super) struct Explained {
     /// When it was charged, given back, or ran out.
     ended_at: Option<String>,
     heartbeats: u32,
+    /// How the charge came about, once there is one: `per_call`, `reported` or `estimated`.
+    charged_by: Option<&'static str>,
+    /// The work that it was charged for, by unit; seconds of sound in milliseconds.
+    usage: Option<BTreeMap<&'static str, u64>>,
     /// One sentence for a person.
     explanation: String,
     entries: Vec<EntryShown>,
@@ -69,6 +74,10 @@ pub(super) async fn explain(
         held_at: story.held_at.and_then(rfc3339),
         ended_at: story.ended_at().and_then(rfc3339),
         heartbeats: story.beats,
+        charged_by: story.charged_by(),
+        usage: story.work.map(|work| {
+            work.usage.amounts().map(|(unit, amount)| (unit.as_str(), amount)).collect()
+        }),
         explanation: story.explanation(admin.now()),
         entries: entries.iter().map(EntryShown::from).collect(),
     }))
@@ -84,6 +93,8 @@ struct Story {
     beats: u32,
     confirmed: Credits,
     owed: Credits,
+    /// What it was charged for, where that decided the amount.
+    work: Option<Work>,
     ending: Ending,
 }
 
@@ -135,9 +146,9 @@ impl Story {
                 (self.deadline, self.confirmed) = (*deadline, *done);
                 self.beats += 1;
             }
-            Fact::Settle { charged, owed, .. } => {
+            Fact::Settle { charged, owed, work, .. } => {
                 let charged = self.charged().saturating_add(*charged);
-                self.owed = *owed;
+                (self.owed, self.work) = (*owed, *work);
                 self.ending = match self.ending {
                     Ending::None
                     | Ending::Charged { .. }
@@ -148,9 +159,9 @@ impl Story {
                     }
                 };
             }
-            Fact::Charge { charged, owed, .. } => {
+            Fact::Charge { charged, owed, work, .. } => {
                 let charged = self.charged().saturating_add(*charged);
-                self.owed = *owed;
+                (self.owed, self.work) = (*owed, *work);
                 self.ending = Ending::LetThrough { at, charged };
             }
             Fact::Release { .. } => self.ending = Ending::Released { at },
@@ -172,6 +183,15 @@ impl Story {
             | Ending::Expired { charged, .. }
             | Ending::ChargedLate { charged, .. }
             | Ending::LetThrough { charged, .. } => charged,
+        }
+    }
+
+    fn charged_by(&self) -> Option<&'static str> {
+        match self.ending {
+            Ending::None | Ending::Released { .. } | Ending::Expired { .. } => None,
+            Ending::Charged { .. } | Ending::ChargedLate { .. } | Ending::LetThrough { .. } => {
+                Some(self.work.map_or("per_call", |work| work.basis.as_str()))
+            }
         }
     }
 
@@ -230,9 +250,10 @@ impl Story {
                 were(self.confirmed),
             ),
             Ending::Charged { at, charged } => format!(
-                "{held}, and {} charged at {}, because the provider did the work.{owed}",
+                "{held}, and {} charged at {}, {}.{owed}",
                 were(charged),
                 instant(at),
+                self.why(),
             ),
             Ending::Released { at } => format!(
                 "{held}, and given back at {}, because the provider refused, failed, or did no work that reached the \
@@ -246,17 +267,32 @@ impl Story {
                 were(charged),
             ),
             Ending::ChargedLate { at, charged } => format!(
-                "{held}; the hold ran out, but the call was settled at {} after all: {} charged in all, because the \
-                 provider did the work.{owed}",
+                "{held}; the hold ran out, but the call was settled at {} after all: {} charged in all, {}.{owed}",
                 instant(at),
                 were(charged),
+                self.why(),
             ),
             Ending::LetThrough { at, charged } => format!(
                 "{held}; the call was let through while the ledger was away, and {} charged at {}, once the ledger was \
-                 back.{owed}",
+                 back{}.{owed}",
                 were(charged),
                 instant(at),
+                self.work.map_or_else(String::new, |work| format!(", {}", what_for(&work))),
             ),
+        }
+    }
+
+    fn why(&self) -> String {
+        let work = self.work.as_ref();
+        work.map_or_else(|| "because the provider did the work".to_owned(), what_for)
+    }
+}
+
+fn what_for(Work { basis, usage }: &Work) -> String {
+    match basis {
+        Basis::Reported => format!("for the work that the provider reported: {usage}"),
+        Basis::Estimated => {
+            format!("for work that was counted here, since the provider reported none: {usage}")
         }
     }
 }

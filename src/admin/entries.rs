@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use super::Admin;
 use super::input::{Asked, Named, Page};
 use super::problem::Problem;
-use crate::credit::{AccountId, Credits, Entry, Fact, Id, Part, Timestamp};
+use crate::credit::{AccountId, Credits, Entry, Fact, Id, Part, Timestamp, Work};
 use crate::statement::rfc3339;
 
 #[derive(Serialize)]
@@ -100,16 +100,17 @@ fn details(fact: &Fact) -> String {
         Fact::Extend { deadline, done, .. } => {
             format!("still running; held until {}, {done} confirmed", instant(*deadline))
         }
-        Fact::Settle { charged, parts, owed, late, .. } => {
+        Fact::Settle { charged, parts, owed, late, work, .. } => {
             let late = if *late { " after its hold had expired" } else { "" };
             let owed = some(*owed, |owed| format!("; {owed} of it is owed"));
-            format!("{charged} charged{late}{}{owed}", of_lots(parts))
+            format!("{charged} charged{late}{}{owed}{}", of_lots(parts), told(work.as_ref()))
         }
-        Fact::Charge { charged, parts, owed, .. } => {
+        Fact::Charge { charged, parts, owed, work, .. } => {
             let owed = some(*owed, |owed| format!("; {owed} of it is owed"));
             format!(
-                "{charged} charged, let through while the ledger was away{}{owed}",
-                of_lots(parts)
+                "{charged} charged, let through while the ledger was away{}{owed}{}",
+                of_lots(parts),
+                told(work.as_ref())
             )
         }
         Fact::Release { .. } => "given back; nothing charged".to_owned(),
@@ -130,6 +131,11 @@ fn of_lots(parts: &[Part]) -> String {
     let parts: Vec<_> =
         parts.iter().map(|part| format!(", {} of lot {}", part.amount, part.lot)).collect();
     parts.concat()
+}
+
+/// `; reported: 12 input, 3 output`; nothing where a call has a price.
+fn told(work: Option<&Work>) -> String {
+    work.map_or_else(String::new, |work| format!("; {}: {}", work.basis.as_str(), work.usage))
 }
 
 pub(super) fn instant(at: Timestamp) -> String {

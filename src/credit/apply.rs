@@ -122,9 +122,9 @@ impl Step {
             Operation::Extend { more, ttl_millis, done, .. } => {
                 self.extend(*more, *ttl_millis, *done)?
             }
-            Operation::Settle { amount } => self.settle(*amount)?,
+            Operation::Settle { amount, work } => self.settle(*amount, *work)?,
             Operation::Release => self.release()?,
-            Operation::Charge { amount, period } => self.charge(*amount, *period)?,
+            Operation::Charge { amount, period, work } => self.charge(*amount, *period, *work)?,
         };
         Ok((outcome, source.cloned()))
     }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Credits, Id, LotKind, Part, SourceId, Timestamp};
+use super::{Credits, Id, LotKind, Part, SourceId, Timestamp, Work};
 
 /// One line of an account's ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,11 +41,27 @@ pub enum Fact {
     Hold { hold: Id, amount: Credits, deadline: Timestamp, parts: Vec<Part> },
     /// A running call was heard of: new deadline, more credits, work confirmed so far.
     Extend { hold: Id, added: Vec<Part>, deadline: Timestamp, done: Credits },
-    /// A hold was charged: `parts` from lots, `owed` as debt. `late`: after the hold had expired.
-    Settle { hold: Id, charged: Credits, parts: Vec<Part>, owed: Credits, late: bool },
+    /// A hold was charged: `parts` from lots, `owed` as debt. `late`: after the hold had expired. `work`: what for, where
+    /// that decided the amount.
+    Settle {
+        hold: Id,
+        charged: Credits,
+        parts: Vec<Part>,
+        owed: Credits,
+        late: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        work: Option<Work>,
+    },
     /// A call that was let through without a hold was charged: `parts` from unheld credits, `owed` as debt. `hold` is
     /// the call's id.
-    Charge { hold: Id, charged: Credits, parts: Vec<Part>, owed: Credits },
+    Charge {
+        hold: Id,
+        charged: Credits,
+        parts: Vec<Part>,
+        owed: Credits,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        work: Option<Work>,
+    },
     /// A hold was given back whole.
     Release { hold: Id },
     /// A hold ran out: the work confirmed by its last heartbeat was charged, the rest given back. A settlement

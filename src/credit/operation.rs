@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Credits, Funds, LotKind, Period, SourceId, Timestamp};
+use super::{Credits, Funds, LotKind, Period, SourceId, Timestamp, Work};
 
 /// What is asked of an account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,8 +20,13 @@ pub enum Operation {
     Hold { amount: Credits, ttl_millis: u64, version: u64, period: Option<Period> },
     /// Heartbeat number `beat` of a running call: reserve `more`, wait `ttl_millis` from now, `done` is confirmed.
     Extend { beat: u32, more: Credits, ttl_millis: u64, done: Credits },
-    /// Charge `amount` for the hold of this id.
-    Settle { amount: Credits },
+    /// Charge `amount` for the hold of this id. `work`: what it is charged for, where that decides the amount; it only
+    /// goes into the entry.
+    Settle {
+        amount: Credits,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        work: Option<Work>,
+    },
     /// Give the hold of this id back whole.
     Release,
     /// Charge `amount` for the call of this id, which was let through while the ledger was away (semantics.md
@@ -31,7 +36,12 @@ pub enum Operation {
     ///
     /// A call is charged, settled or released: its gateway sends one of these, and repeats it unchanged, the period
     /// too. See [`ruled_out_by`](Self::ruled_out_by) for what becomes of a second one.
-    Charge { amount: Credits, period: Option<Period> },
+    Charge {
+        amount: Credits,
+        period: Option<Period>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        work: Option<Work>,
+    },
     /// Take back what `source` granted: `total` µ in all, counted over all refunds so far.
     Void { source: SourceId, total: Credits },
 }

@@ -5,6 +5,9 @@
 
 use std::fmt;
 use std::ops::{Index, IndexMut};
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A thing that is counted (semantics.md section 3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,22 +42,31 @@ pub enum Unit {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage([u64; Unit::ALL.len()]);
 
-/// How a charge came about.
+/// The work for which a call was charged, and how it is known. As text `reported:input=12,output=3`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Work {
+    pub basis: Basis,
+    pub usage: Usage,
+}
+
+/// How the work of a call is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Basis {
-    /// The price of a call, whatever work it took.
-    PerCall,
-    /// The work that the provider reported.
+    /// The provider reported it.
     Reported,
-    /// Work that was counted or estimated here, since the provider's report never came.
+    /// It was counted or estimated here, since the provider's report never came.
     Estimated,
 }
+
+/// A text that tells no work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("work is written as `reported:input=12,output=3`")]
+pub struct BadWork;
 
 impl Basis {
     /// The name in the log, in metrics and in the ledger.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::PerCall => "per_call",
             Self::Reported => "reported",
             Self::Estimated => "estimated",
         }
@@ -183,6 +195,47 @@ impl fmt::Display for Usage {
     }
 }
 
+impl fmt::Display for Work {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:", self.basis.as_str())?;
+        for (place, (unit, amount)) in self.usage.amounts().enumerate() {
+            let separator = if place == 0 { "" } else { "," };
+            write!(f, "{separator}{}={amount}", unit.as_str())?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Work {
+    type Err = BadWork;
+
+    fn from_str(text: &str) -> Result<Self, BadWork> {
+        let (basis, amounts) = text.split_once(':').ok_or(BadWork)?;
+        let basis = [Basis::Reported, Basis::Estimated].into_iter().find(|it| it.as_str() == basis);
+        let mut usage = Usage::NOTHING;
+        for amount in amounts.split(',').filter(|amount| !amount.is_empty()) {
+            let (unit, amount) = amount.split_once('=').ok_or(BadWork)?;
+            let unit = Unit::ALL.into_iter().find(|it| it.as_str() == unit).ok_or(BadWork)?;
+            usage[unit] = amount.parse().map_err(|_| BadWork)?;
+        }
+        Ok(Self { basis: basis.ok_or(BadWork)?, usage })
+    }
+}
+
+/// As text.
+impl Serialize for Work {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Work {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -196,6 +249,29 @@ mod tests {
         for (millis, text) in [(12_000, "12"), (12_500, "12.5"), (12_005, "12.005"), (5, "0.005")] {
             let usage = Usage::NOTHING.with(Unit::AudioSecond, millis);
             assert_eq!(usage.to_string(), format!("{text} audio_second"));
+        }
+    }
+
+    #[test]
+    fn work_is_written_and_read_again() {
+        let every =
+            Unit::ALL.into_iter().fold(Usage::NOTHING, |all, unit| all.with(unit, u64::MAX));
+        for usage in [Usage::NOTHING, Usage::NOTHING.with(Unit::Output, 3), every] {
+            for basis in [Basis::Reported, Basis::Estimated] {
+                let work = Work { basis, usage };
+                assert_eq!(work.to_string().parse(), Ok(work));
+                let json = serde_json::to_string(&work).unwrap();
+                assert_eq!(serde_json::from_str::<Work>(&json).unwrap(), work);
+                assert!(!json.contains(' '), "{json}");
+            }
+        }
+        let usage = Usage::NOTHING.with(Unit::Output, 3).with(Unit::Input, 12);
+        let work = Work { basis: Basis::Reported, usage };
+        assert_eq!(work.to_string(), "reported:input=12,output=3");
+        for text in
+            ["", "reported", "told:", "reported:input", "reported:inputs=1", "reported:input=-1"]
+        {
+            assert_eq!(text.parse::<Work>(), Err(BadWork), "{text}");
         }
     }
 

@@ -12,7 +12,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName};
 
 use super::meter::End;
 use super::peek::Malformed;
-use crate::credit::{Basis, Credits, Price, Rates, Unit, Usage};
+use crate::credit::{Basis, Credits, Price, Rates, Unit, Usage, Work};
 use crate::provider::include_usage::{self, Asked, GivenTwice, Sieve};
 use crate::provider::{Demand, Dialect, Evidence, Operation, Report, UsageReader};
 
@@ -21,13 +21,13 @@ use crate::provider::{Demand, Dialect, Evidence, Operation, Report, UsageReader}
 pub enum Charging {
     /// The same, whatever comes of it.
     PerCall(Credits),
-    /// Its work.
-    PerUnit(Box<Work>),
+    /// Its order.
+    PerUnit(Box<Order>),
 }
 
 /// The work that a call asks for.
 #[derive(Clone, Debug)]
-pub struct Work {
+pub struct Order {
     rates: Arc<Rates>,
     dialect: Dialect,
     operation: Operation,
@@ -51,7 +51,7 @@ enum By {
 
 #[derive(Debug)]
 struct Counting {
-    work: Work,
+    order: Order,
     reader: UsageReader,
 }
 
@@ -60,9 +60,8 @@ struct Counting {
 pub struct Bill {
     /// Nothing is charged where no work was done for the caller; otherwise the amount, which may be 0.
     pub due: Option<Credits>,
-    pub basis: Basis,
-    /// The work, where it was counted.
-    pub usage: Usage,
+    /// What for, where the work decided the amount.
+    pub work: Option<Work>,
 }
 
 impl Charging {
@@ -80,7 +79,7 @@ impl Charging {
                 let demand = Demand::of(operation, is_form, body);
                 let estimate = estimate(rates, &demand);
                 let rates = Arc::clone(rates);
-                Self::PerUnit(Box::new(Work { rates, dialect, operation, demand, estimate }))
+                Self::PerUnit(Box::new(Order { rates, dialect, operation, demand, estimate }))
             }
         }
     }
@@ -89,7 +88,7 @@ impl Charging {
     pub fn held(&self) -> Credits {
         match self {
             Self::PerCall(price) => *price,
-            Self::PerUnit(work) => work.rates.price(&work.estimate),
+            Self::PerUnit(order) => order.rates.price(&order.estimate),
         }
     }
 
@@ -101,11 +100,11 @@ impl Charging {
     /// The request as it is sent: a stream is asked for its usage where that decides the charge. If the client did not ask
     /// for it, the answer is to be sifted.
     pub fn request(&self, stream: bool, body: Bytes) -> Result<(Bytes, Option<Sieve>), Malformed> {
-        let Self::PerUnit(work) = self else { return Ok((body, None)) };
+        let Self::PerUnit(order) = self else { return Ok((body, None)) };
         if !stream {
             return Ok((body, None));
         }
-        match include_usage::ask(work.dialect, work.operation, &body) {
+        match include_usage::ask(order.dialect, order.operation, &body) {
             Ok(Asked::Already) => Ok((body, None)),
             Ok(Asked::Added(body)) => Ok((body, Some(Sieve::default()))),
             Err(GivenTwice(field)) => Err(Malformed::DuplicateField { field }),
@@ -118,10 +117,10 @@ impl Charging {
         let (kind, encoding) = (text(CONTENT_TYPE), text(CONTENT_ENCODING));
         let by = match self {
             Self::PerCall(price) => By::Call(price),
-            Self::PerUnit(work) => {
+            Self::PerUnit(order) => {
                 let reader =
-                    UsageReader::for_response(work.dialect, work.operation, kind, encoding);
-                By::Units(Box::new(Counting { work: *work, reader }))
+                    UsageReader::for_response(order.dialect, order.operation, kind, encoding);
+                By::Units(Box::new(Counting { order: *order, reader }))
             }
         };
         Meter { evidence, by }
@@ -148,10 +147,9 @@ impl Meter {
             By::Units(counting) => {
                 self.evidence.feed(bytes);
                 counting.reader.feed(bytes);
-                self.evidence.saw_output().then(|| {
-                    let (usage, _) = counting.so_far();
-                    counting.work.rates.price(&usage)
-                })
+                self.evidence
+                    .saw_output()
+                    .then(|| counting.order.rates.price(&counting.so_far().usage))
             }
         }
     }
@@ -163,33 +161,30 @@ impl Meter {
 
     /// What the call comes to.
     pub fn bill(&self, end: End) -> Bill {
-        let is_due = is_due(end, &self.evidence);
+        let nothing = Bill { due: None, work: None };
         match &self.by {
-            By::Call(price) => {
-                let due = is_due.then_some(*price);
-                Bill { due, basis: Basis::PerCall, usage: Usage::NOTHING }
+            _ if !is_due(end, &self.evidence) => nothing,
+            By::Call(price) => Bill { due: Some(*price), ..nothing },
+            By::Units(counting) => {
+                let work = counting.whole();
+                Bill { due: Some(counting.order.rates.price(&work.usage)), work: Some(work) }
             }
-            By::Units(counting) if is_due => {
-                let (usage, basis) = counting.whole();
-                Bill { due: Some(counting.work.rates.price(&usage)), basis, usage }
-            }
-            By::Units(_) => Bill { due: None, basis: Basis::Reported, usage: Usage::NOTHING },
         }
     }
 }
 
 impl Counting {
     /// The work of an answer that has ended.
-    fn whole(&self) -> (Usage, Basis) {
+    fn whole(&self) -> Work {
         if self.reader.report().is_job {
-            return (self.work.estimate, Basis::Estimated);
+            return Work { basis: Basis::Estimated, usage: self.order.estimate };
         }
         self.so_far()
     }
 
     /// The work up to now: as the provider has told it, and what it has not told and is priced, as it was counted here.
-    fn so_far(&self) -> (Usage, Basis) {
-        let Work { rates, demand, estimate, .. } = &self.work;
+    fn so_far(&self) -> Work {
+        let Order { rates, demand, estimate, .. } = &self.order;
         let report = self.reader.report();
         let no_tokens = rates.price_tokens() && !report.tells_tokens;
         let no_seconds = rates.own(Unit::AudioSecond).is_some() && !report.tells_seconds;
@@ -203,7 +198,7 @@ impl Counting {
             Some(words) => usage = with_counts(usage, &report, words, demand),
         }
         let basis = if no_tokens || no_seconds { Basis::Estimated } else { Basis::Reported };
-        (usage, basis)
+        Work { basis, usage }
     }
 }
 
@@ -233,7 +228,7 @@ fn is_due(end: End, seen: &Evidence) -> bool {
     seen.saw_output()
         || match end {
             // A body without events is whole when it ends. A stream is whole if it says so; one that only carried an
-            // error, or ended without a word, did no work.
+            // error, or ended without a word, did no order.
             End::Complete => !seen.awaits_output() || whole_but_empty,
             // A JSON answer that breaks off is of no use to anybody.
             End::Failed => false,

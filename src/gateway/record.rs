@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use http::{Method, StatusCode};
 
 use super::charging::Bill;
-use crate::credit::{AccountId, Credits, Id, Usage};
+use crate::credit::{AccountId, Credits, Id};
 use crate::metrics::{Metrics, Open};
 use crate::provider::Dialect;
 
@@ -107,12 +107,12 @@ impl Drop for Record {
         self.metrics.answered(self.class, self.operation, self.status);
         self.metrics.ended(self.class, took);
         let due = self.bill.filter(|bill| bill.due.is_some());
-        if let Some(Bill { due: Some(amount), basis, usage }) = due {
-            self.metrics.charged(amount, basis, &usage);
+        if let Some(Bill { due: Some(amount), work }) = due {
+            self.metrics.charged(amount, work.as_ref());
         }
         // A hold whose call came to nothing was given back.
         let charged = due.and_then(|bill| bill.due).or(self.held.map(|_| Credits::ZERO));
-        let usage = due.map(|bill| bill.usage).filter(|usage| *usage != Usage::NOTHING);
+        let work = due.and_then(|bill| bill.work);
         tracing::info!(
             target: "creditgate::request",
             request = %self.id,
@@ -127,8 +127,8 @@ impl Drop for Record {
             credits_held = self.held.as_ref().map(tracing::field::display),
             credits_charged = charged.as_ref().map(tracing::field::display),
             unheld = self.unheld.then_some(true),
-            charged_by = due.map(|bill| bill.basis.as_str()),
-            usage = usage.as_ref().map(tracing::field::display),
+            charged_by = due.map(|bill| bill.work.map_or("per_call", |work| work.basis.as_str())),
+            usage = work.as_ref().map(|work| tracing::field::display(&work.usage)),
             upstream_ms = self.upstream.map(millis),
             duration_ms = millis(took),
             "{} {}",

@@ -220,7 +220,7 @@ impl Auditor {
             Fact::Settle { hold, charged, parts, owed, .. } => {
                 self.check_taken((*hold, *charged), parts, *owed, entry.seq);
             }
-            Fact::Charge { hold, charged, parts, owed } => {
+            Fact::Charge { hold, charged, parts, owed, .. } => {
                 self.check_taken((*hold, *charged), parts, *owed, entry.seq);
                 self.check_charged_once(*hold, entry.seq);
                 if self.books.hold(*hold).is_some() {

@@ -18,7 +18,7 @@ mod settle;
 
 use super::Ledger;
 use super::journal::{Counts, Journal, JournalError, NotAllowed, Waiting};
-use crate::credit::{AccountId, Credits, Id, Operation, Period};
+use crate::credit::{AccountId, Credits, Id, Operation, Period, Work};
 
 /// Calls that run or wait for their settlement in memory, at once.
 const SLOTS: u32 = 16_384;
@@ -26,8 +26,8 @@ const SLOTS: u32 = 16_384;
 /// What a call is to be charged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Charge {
-    /// This much.
-    Settle(Credits),
+    /// This much, for this work where the work decides.
+    Settle(Credits, Option<Work>),
     /// Nothing: no work was done for the caller.
     Release,
 }
@@ -180,7 +180,7 @@ impl Call {
             account: self.running.account.clone(),
             id: self.id,
             allowed: amount,
-            operation: Operation::Charge { amount: Credits::ZERO, period },
+            operation: Operation::Charge { amount: Credits::ZERO, period, work: None },
         };
         // Before it is awaited: whoever drops the call meanwhile takes back what was written.
         *self.running.allowed() = Some(Allowed { amount, period });
@@ -216,7 +216,7 @@ impl Drop for Call {
     fn drop(&mut self) {
         let charge = match self.running.done() {
             done if done.is_zero() => Charge::Release,
-            done => Charge::Settle(done),
+            done => Charge::Settle(done, None),
         };
         self.send(charge);
     }

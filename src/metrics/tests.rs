@@ -1,7 +1,7 @@
 //! What is told is what Prometheus reads, and no more series than can be counted beforehand.
 
 use super::*;
-use crate::credit::{Basis, Unit, Usage};
+use crate::credit::{Basis, Unit, Usage, Work};
 
 /// The value of the series that starts with `name`.
 fn value(metrics: &Metrics, series: &str) -> Option<String> {
@@ -17,7 +17,8 @@ fn told() -> Metrics {
     metrics.answered("metered", "chat", Some(StatusCode::OK));
     metrics.refused("exhausted");
     let usage = Usage::NOTHING.with(Unit::Input, 12);
-    metrics.charged("2.5".parse().unwrap(), Basis::Reported, &usage);
+    let work = Work { basis: Basis::Reported, usage };
+    metrics.charged("2.5".parse().unwrap(), Some(&work));
     metrics.hold_ended(HoldOutcome::Settled);
     metrics.ledger_answered("hold", LedgerResult::Refused, Duration::from_micros(80));
     metrics.upstream_failed("connect");

@@ -80,8 +80,12 @@ async fn core_and_redis_keep_the_same_books() {
 /// What no gateway asks under the id of a call that has ended.
 fn second_end(operation: &Operation, version: u64) -> Option<Operation> {
     match operation {
-        Operation::Settle { amount } => Some(Operation::Charge { amount: *amount, period: None }),
-        Operation::Release => Some(Operation::Charge { amount: Credits::ZERO, period: None }),
+        Operation::Settle { amount, .. } => {
+            Some(Operation::Charge { amount: *amount, period: None, work: None })
+        }
+        Operation::Release => {
+            Some(Operation::Charge { amount: Credits::ZERO, period: None, work: None })
+        }
         Operation::Charge { amount, .. } => {
             Some(Operation::Hold { amount: *amount, ttl_millis: 1000, version, period: None })
         }

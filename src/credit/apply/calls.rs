@@ -2,7 +2,7 @@
 
 use super::{Step, first_of};
 use crate::credit::account::{HOLDS_MAX, sum};
-use crate::credit::{Broken, Credits, Done, ExpiredHold, Fact, Part, Period, Refusal};
+use crate::credit::{Broken, Credits, Done, ExpiredHold, Fact, Part, Period, Refusal, Work};
 
 impl Step {
     pub(super) fn hold(
@@ -65,7 +65,11 @@ impl Step {
         Ok(Ok(Done::Extended))
     }
 
-    pub(super) fn settle(&mut self, amount: Credits) -> Result<Result<Done, Refusal>, Broken> {
+    pub(super) fn settle(
+        &mut self,
+        amount: Credits,
+        work: Option<Work>,
+    ) -> Result<Result<Done, Refusal>, Broken> {
         let (own, charge, late) = match (self.account.hold(self.id), self.expired_hold()) {
             (Some(hold), _) => (first_of(&hold.parts, amount), amount, false),
             // The confirmed part was charged when the hold expired.
@@ -77,7 +81,7 @@ impl Step {
             return Ok(Err(Refusal::TooMuch));
         }
         let parts = merged(own, &overrun);
-        self.record(Fact::Settle { hold: self.id, charged: charge, parts, owed, late })?;
+        self.record(Fact::Settle { hold: self.id, charged: charge, parts, owed, late, work })?;
         Ok(Ok(Done::Settled { charged: charge, owed }))
     }
 
@@ -95,9 +99,10 @@ impl Step {
         &mut self,
         amount: Credits,
         period: Option<Period>,
+        work: Option<Work>,
     ) -> Result<Result<Done, Refusal>, Broken> {
         if self.may_settle() {
-            return self.settle(amount);
+            return self.settle(amount, work);
         }
         let (mut parts, mut owed) = (vec![], amount);
         if self.now < self.account.gate_until {
@@ -107,7 +112,7 @@ impl Step {
         if self.account.debt.checked_add(owed).is_none() {
             return Ok(Err(Refusal::TooMuch));
         }
-        self.record(Fact::Charge { hold: self.id, charged: amount, parts, owed })?;
+        self.record(Fact::Charge { hold: self.id, charged: amount, parts, owed, work })?;
         Ok(Ok(Done::Settled { charged: amount, owed }))
     }
 

@@ -89,9 +89,10 @@ fn check_units(
     expected: &str,
 ) {
     let ((kind, seen), price) = (answer, Price::PerUnit(Arc::new(rates)));
-    let Bill { due, basis, usage } = bill(&price, operation, REQUEST, kind, seen, end);
-    let due =
-        due.map_or("nothing".to_owned(), |due| format!("{due} for {usage}, {}", basis.as_str()));
+    let Bill { due, work } = bill(&price, operation, REQUEST, kind, seen, end);
+    let due = due.zip(work).map_or("nothing".to_owned(), |(due, Work { basis, usage })| {
+        format!("{due} for {usage}, {}", basis.as_str())
+    });
     assert_eq!(due, expected, "{kind} {seen:?} {end:?}");
 }
 
@@ -137,7 +138,7 @@ fn what_cannot_be_read_is_charged_as_it_was_held() {
     let queued = r#"{"object":"response","status":"queued","usage":null}"#;
     let bill = bill(&price, Operation::Response, "{}", JSON, &[queued], End::Complete);
     assert_eq!(bill.due.unwrap().to_string(), "0.04096");
-    assert_eq!(bill.basis, Basis::Estimated);
+    assert_eq!(bill.work.unwrap().basis, Basis::Estimated);
 }
 
 #[test]

@@ -19,7 +19,7 @@
 --
 -- An entry: seq at op balance fact arguments. Facts: grant lot kind start end amount repaid [source] · gate until
 -- version · plan lot allowance change · hold id amount deadline parts · extend id parts deadline done · settle (or
--- settle_late) id charged parts owed · charge id charged parts owed · release id · hold_expired id done parts
+-- settle_late) id charged parts owed [work] · charge id charged parts owed · release id · hold_expired id done parts
 -- settle_until · lot_expired lot amount · repay parts · void lot total taken owed source. An id that is the operation's own is written =, no parts are -.
 
 local MAX = 4000000000000000
@@ -624,7 +624,12 @@ function operations.extend(extra, ttl, done)
   return 'extended'
 end
 
-function operations.settle(amount)
+-- What a call is charged for, as it goes into the entry: nothing where a call has a price.
+local function told(work)
+  return work ~= '-' and work or nil
+end
+
+function operations.settle(amount, work)
   amount = number(amount, MAX)
   local place, late = place_of(A.holds, id), expired_place()
   local parts, charged = {}, amount
@@ -650,7 +655,7 @@ function operations.settle(amount)
   end
   take(parts)
   A.d = more(A.d, owed, 'debt')
-  record(place and 'settle' or 'settle_late', short(id), charged, parts, owed)
+  record(place and 'settle' or 'settle_late', short(id), charged, parts, owed, told(work))
   return 'settled ' .. text(charged) .. ' ' .. text(owed)
 end
 
@@ -665,9 +670,9 @@ function operations.release()
 end
 
 -- Charges a call that was let through while the ledger was away: a settlement, if its hold was placed after all.
-function operations.charge(amount, start, fin, allowance)
+function operations.charge(amount, work, start, fin, allowance)
   if may_settle() then
-    return operations.settle(amount)
+    return operations.settle(amount, work)
   end
   amount = number(amount, MAX)
   -- Nothing was reserved before the gate closed: then nothing leaves a lot.
@@ -683,7 +688,7 @@ function operations.charge(amount, start, fin, allowance)
   end
   take(parts)
   A.d = more(A.d, owed, 'debt')
-  record('charge', short(id), amount, parts, owed)
+  record('charge', short(id), amount, parts, owed, told(work))
   return 'settled ' .. text(amount) .. ' ' .. text(owed)
 end
 

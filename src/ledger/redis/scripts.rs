@@ -3,7 +3,7 @@
 use ::redis::{Cmd, Script, cmd};
 
 use super::{keys, text};
-use crate::credit::{AccountId, Id, Operation, Period, Timestamp};
+use crate::credit::{AccountId, Id, Operation, Period, Timestamp, Work};
 
 /// The rules of money, which both scripts begin with.
 pub(super) const BOOKS: &str = include_str!("books.lua");
@@ -131,6 +131,11 @@ fn heading(account: &AccountId, id: Id, now: Option<Timestamp>) -> [String; 4] {
     [account.to_string(), now, text::id(id), id.made_at().millis().to_string()]
 }
 
+/// What a call is charged for, as one word.
+fn told(work: Option<&Work>) -> String {
+    work.map_or_else(|| "-".to_owned(), Work::to_string)
+}
+
 fn arguments(operation: &Operation) -> Vec<String> {
     let millis = |at: &Timestamp| at.millis().to_string();
     // A duration beyond the calendar ends with the calendar.
@@ -168,10 +173,12 @@ fn arguments(operation: &Operation) -> Vec<String> {
             duration(*ttl_millis),
             done.micros().to_string(),
         ],
-        Operation::Settle { amount } => vec!["settle".into(), amount.micros().to_string()],
+        Operation::Settle { amount, work } => {
+            vec!["settle".into(), amount.micros().to_string(), told(work.as_ref())]
+        }
         Operation::Release => vec!["release".into()],
-        Operation::Charge { amount, period } => {
-            let words = vec!["charge".into(), amount.micros().to_string()];
+        Operation::Charge { amount, period, work } => {
+            let words = vec!["charge".into(), amount.micros().to_string(), told(work.as_ref())];
             [words, month(period.as_ref())].concat()
         }
         Operation::Void { source, total } => {

@@ -52,7 +52,7 @@ async fn settle(ledger: Ledger, journal: Option<Arc<Journal>>, settlement: Settl
         if let Some(journal) = &journal {
             let (account, operation) = (account.clone(), operation.clone());
             let allowed = match charge {
-                Charge::Settle(_) => allowed.map_or(Credits::ZERO, |allowed| allowed.amount),
+                Charge::Settle(..) => allowed.map_or(Credits::ZERO, |allowed| allowed.amount),
                 Charge::Release => Credits::ZERO,
             };
             if journal.end(Waiting { account, id, allowed, operation }).await.is_ok() {
@@ -66,9 +66,9 @@ async fn settle(ledger: Ledger, journal: Option<Arc<Journal>>, settlement: Settl
 
 fn asked(charge: Charge, allowed: Option<Allowed>) -> Operation {
     match (charge, allowed) {
-        (Charge::Settle(amount), None) => Operation::Settle { amount },
-        (Charge::Settle(amount), Some(Allowed { period, .. })) => {
-            Operation::Charge { amount, period }
+        (Charge::Settle(amount, work), None) => Operation::Settle { amount, work },
+        (Charge::Settle(amount, work), Some(Allowed { period, .. })) => {
+            Operation::Charge { amount, period, work }
         }
         (Charge::Release, _) => Operation::Release,
     }

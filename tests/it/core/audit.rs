@@ -130,10 +130,10 @@ impl Audit {
                 self.reserve(*hold, added)?;
                 check(done.signed() <= sum(&self.holds[hold]), "2: more done than held")
             }
-            Fact::Settle { hold, charged, parts, owed, late } => {
+            Fact::Settle { hold, charged, parts, owed, late, work: _ } => {
                 self.settled(*hold, charged.signed(), parts, owed.signed(), *late)
             }
-            Fact::Charge { hold, charged, parts, owed } => {
+            Fact::Charge { hold, charged, parts, owed, work: _ } => {
                 self.charged(*hold, charged.signed(), parts, owed.signed())
             }
             Fact::Release { hold } => self.unreserve(*hold).map(drop),

@@ -138,12 +138,14 @@ impl Model {
             Operation::Extend { beat: _, more, ttl_millis, done } => {
                 self.extend(id, micros(*more), now.after_millis(*ttl_millis), micros(*done), now)
             }
-            Operation::Settle { amount } => self.settle(id, micros(*amount), now),
+            Operation::Settle { amount, .. } => self.settle(id, micros(*amount), now),
             Operation::Release => {
                 self.end_hold(id).ok_or(Refusal::AlreadyResolved)?;
                 Ok(Done::Released)
             }
-            Operation::Charge { amount, period } => self.charge(id, micros(*amount), *period, now),
+            Operation::Charge { amount, period, .. } => {
+                self.charge(id, micros(*amount), *period, now)
+            }
             Operation::Void { source, total } => self.void(source, micros(*total)),
         }
     }

@@ -65,7 +65,7 @@ impl Story {
     }
 
     fn settle(&mut self, id: u128, amount: u64) -> Result<Done, Refusal> {
-        self.step(id, &Operation::Settle { amount: micros(amount) })
+        self.step(id, &Operation::Settle { amount: micros(amount), work: None })
     }
 
     fn release(&mut self, id: u128) -> Result<Done, Refusal> {
@@ -73,7 +73,10 @@ impl Story {
     }
 
     fn charge(&mut self, id: u128, amount: u64) -> Result<Done, Refusal> {
-        self.step(id, &Operation::Charge { amount: micros(amount), period: self.period })
+        self.step(
+            id,
+            &Operation::Charge { amount: micros(amount), period: self.period, work: None },
+        )
     }
 
     fn confirm(&mut self, id: u128, done: u64) -> Result<Done, Refusal> {

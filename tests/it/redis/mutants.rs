@@ -91,8 +91,8 @@ const MUTANTS: &[(&str, &str)] = &[
     ),
     ("  A.d = more(A.d, owed, 'debt')\n  record('charge'", "  A.d = owed\n  record('charge'"),
     (
-        "record('charge', short(id), amount, parts, owed)",
-        "record('charge', short(id), amount, parts, 0)",
+        "record('charge', short(id), amount, parts, owed, told(work))",
+        "record('charge', short(id), amount, parts, 0, told(work))",
     ),
     ("return 'settled ' .. text(amount)", "return 'settled ' .. text(amount - owed)"),
     ("total = math.min(total, source.granted)", "total = total"),

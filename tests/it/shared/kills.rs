@@ -114,7 +114,7 @@ async fn survived(fleet: &Fleet, journaled: &[Waiting]) {
     for Waiting { account, id, operation, .. } in journaled {
         let charged = fleet.books.charges(account.as_str()).await.get(id).copied();
         match operation {
-            Operation::Settle { amount } => {
+            Operation::Settle { amount, .. } => {
                 assert_eq!(charged, Some(amount.micros()), "{id} of {account}");
                 assert!(unsettled.iter().all(|call| call.request != *id), "{id} of {account}");
             }

@@ -118,6 +118,18 @@ async fn the_log_and_the_metrics_tell_the_units() {
     assert_eq!(lines[1]["charged_by"], "estimated");
     assert_eq!(lines[1]["usage"], "8 input, 7 output");
 
+    let explain = async |line: &Value| {
+        let path = format!("/admin/v1/explain/{}", line["request"].as_str().unwrap());
+        world.admin("GET", &path).send().await.json()
+    };
+    world.resolved().await;
+    let told = explain(&lines[0]).await;
+    assert_eq!(told["charged_by"], "reported");
+    assert_eq!(told["usage"], json!({ "input": 800, "cached_input": 200, "output": 50 }));
+    let told = told["explanation"].as_str().unwrap().to_owned();
+    assert!(told.contains("reported: 800 input, 200 cached_input, 50 output"), "{told}");
+    assert_eq!(explain(&lines[1]).await["charged_by"], "estimated");
+
     let metrics = world.metrics().await;
     let count = |name: &str| metrics.get(name).copied().unwrap_or_default();
     assert_eq!(count(r#"creditgate_charges_total{basis="reported"}"#), 1);

@@ -1,7 +1,7 @@
 //! Entries, as they stand in the log.
 
 use super::{Unreadable, Words, id, kind, parsed, parts};
-use crate::credit::{Entry, Fact, Id, Part, Timestamp};
+use crate::credit::{Entry, Fact, Id, Part, Timestamp, Work};
 
 /// One message of the log.
 pub(in crate::ledger::redis) fn entry(text: &str) -> Result<Entry, Unreadable> {
@@ -49,12 +49,14 @@ fn fact(words: &mut Words<'_>, op: Id) -> Result<Fact, Unreadable> {
             parts: words.parts()?,
             owed: words.credits()?,
             late: name == "settle_late",
+            work: words.rest().map(parsed).transpose()?,
         },
         "charge" => Fact::Charge {
             hold: words.hold(op)?,
             charged: words.credits()?,
             parts: words.parts()?,
             owed: words.credits()?,
+            work: words.rest().map(parsed).transpose()?,
         },
         "release" => Fact::Release { hold: words.hold(op)? },
         "hold_expired" => Fact::HoldExpired {
@@ -104,14 +106,24 @@ fn fact_text(fact: &Fact, op: Id) -> String {
             let (deadline, done) = (millis(deadline), done.micros());
             format!("extend {} {} {deadline} {done}", short(hold), some(added))
         }
-        Fact::Settle { hold, charged, parts, owed, late } => {
+        Fact::Settle { hold, charged, parts, owed, late, work } => {
             let name = if *late { "settle_late" } else { "settle" };
             let (charged, owed) = (charged.micros(), owed.micros());
-            format!("{name} {} {charged} {} {owed}", short(hold), some(parts))
+            format!(
+                "{name} {} {charged} {} {owed}{}",
+                short(hold),
+                some(parts),
+                told(work.as_ref())
+            )
         }
-        Fact::Charge { hold, charged, parts, owed } => {
+        Fact::Charge { hold, charged, parts, owed, work } => {
             let (charged, owed) = (charged.micros(), owed.micros());
-            format!("charge {} {charged} {} {owed}", short(hold), some(parts))
+            format!(
+                "charge {} {charged} {} {owed}{}",
+                short(hold),
+                some(parts),
+                told(work.as_ref())
+            )
         }
         Fact::Release { hold } => format!("release {}", short(hold)),
         Fact::HoldExpired { hold, done, parts, settle_until } => {
@@ -125,6 +137,11 @@ fn fact_text(fact: &Fact, op: Id) -> String {
             format!("void {lot} {total} {taken} {owed} {source}")
         }
     }
+}
+
+/// Work at the end of an entry, if there is any.
+fn told(work: Option<&Work>) -> String {
+    work.map_or_else(String::new, |work| format!(" {work}"))
 }
 
 /// Parts in an entry, where an empty word would be none.

@@ -7,7 +7,8 @@ use proptest::sample::select;
 
 use super::*;
 use crate::credit::{
-    Account, Done, Entry, ExpiredHold, Fact, Hold, Lot, Refusal, Source, SourceId,
+    Account, Basis, Done, Entry, ExpiredHold, Fact, Hold, Lot, Refusal, Source, SourceId, Unit,
+    Usage, Work,
 };
 
 fn ids() -> impl Strategy<Value = Id> {
@@ -37,6 +38,15 @@ fn names() -> impl Strategy<Value = SourceId> {
         .prop_map(|bytes| String::from_utf8(bytes).unwrap().parse().unwrap())
 }
 
+fn works() -> impl Strategy<Value = Option<Work>> {
+    let usage = (any::<u64>(), any::<u64>());
+    let work = (any::<bool>(), usage).prop_map(|(reported, (input, output))| Work {
+        basis: if reported { Basis::Reported } else { Basis::Estimated },
+        usage: Usage::NOTHING.with(Unit::Input, input).with(Unit::Output, output),
+    });
+    proptest::option::of(work)
+}
+
 fn facts() -> impl Strategy<Value = Fact> {
     let terms = (any::<u32>(), kinds(), instants(), instants(), amounts(), amounts());
     prop_oneof![
@@ -56,11 +66,19 @@ fn facts() -> impl Strategy<Value = Fact> {
         ),
         (ids(), parts_of_lots(), instants(), amounts())
             .prop_map(|(hold, added, deadline, done)| Fact::Extend { hold, added, deadline, done }),
-        (ids(), amounts(), parts_of_lots(), amounts(), any::<bool>()).prop_map(
-            |(hold, charged, parts, owed, late)| Fact::Settle { hold, charged, parts, owed, late }
+        (ids(), amounts(), parts_of_lots(), amounts(), any::<bool>(), works()).prop_map(
+            |(hold, charged, parts, owed, late, work)| Fact::Settle {
+                hold,
+                charged,
+                parts,
+                owed,
+                late,
+                work
+            }
         ),
-        (ids(), amounts(), parts_of_lots(), amounts())
-            .prop_map(|(hold, charged, parts, owed)| Fact::Charge { hold, charged, parts, owed }),
+        (ids(), amounts(), parts_of_lots(), amounts(), works()).prop_map(
+            |(hold, charged, parts, owed, work)| Fact::Charge { hold, charged, parts, owed, work }
+        ),
         ids().prop_map(|hold| Fact::Release { hold }),
         (ids(), amounts(), parts_of_lots(), instants()).prop_map(
             |(hold, done, parts, settle_until)| Fact::HoldExpired {

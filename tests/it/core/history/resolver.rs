@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use chrono_tz::Tz;
-use creditgate::credit::{Account, Credits, Id, Operation, Period, SourceId, Timestamp};
+use creditgate::credit::{
+    Account, Basis, Credits, Id, Operation, Period, SourceId, Timestamp, Unit, Usage, Work,
+};
 
 use super::{Call, DAY, Month, Step, Wait, Which};
 
@@ -88,12 +90,13 @@ impl Resolver {
                 let extend = Operation::Extend { beat, more, ttl_millis: ttl, done };
                 (self.id(id, account), extend)
             }
-            Call::Settle { id, amount } => {
-                (self.id(id, account), Operation::Settle { amount: credits(amount) })
-            }
+            Call::Settle { id, amount } => (
+                self.id(id, account),
+                Operation::Settle { amount: credits(amount), work: work(amount) },
+            ),
             Call::Charge { id, amount, period } => {
-                let (amount, period) = (credits(amount), self.month(period, self.now));
-                (self.id(id, account), Operation::Charge { amount, period })
+                let (raw, amount, period) = (amount, credits(amount), self.month(period, self.now));
+                (self.id(id, account), Operation::Charge { amount, period, work: work(raw) })
             }
             Call::Release { id } => (self.id(id, account), Operation::Release),
             Call::Void { source, total } => {
@@ -163,4 +166,11 @@ fn name(source: usize) -> SourceId {
 
 fn credits(micros: u64) -> Credits {
     Credits::from_micros(micros).unwrap()
+}
+
+/// Work for every third charge: what it was plays no part in the books.
+fn work(amount: u64) -> Option<Work> {
+    let usage = Usage::NOTHING.with(Unit::Input, amount).with(Unit::Output, 1);
+    let basis = if amount.is_multiple_of(2) { Basis::Reported } else { Basis::Estimated };
+    amount.is_multiple_of(3).then_some(Work { basis, usage })
 }
