@@ -154,7 +154,12 @@ fn why_metered(quoted: &Quoted, class: Class) -> String {
     let price = match &quoted.price {
         Price::PerCall(price) if *price == Credits::whole(1) => "1 credit".to_owned(),
         Price::PerCall(price) => format!("{price} credits"),
-        Price::PerUnit(_) => "what its work costs".to_owned(),
+        Price::PerUnit(rates) => {
+            let prices = Unit::ALL
+                .into_iter()
+                .filter_map(|unit| Some(format!("{} {}", unit.as_str(), rates.own(unit)?)));
+            format!("what its work costs ({})", prices.collect::<Vec<_>>().join(", "))
+        }
     };
     let by = match quoted.rule {
         Some(PriceSource::Rule(index)) => format!("rule {} of [[price.rule]]", index + 1),

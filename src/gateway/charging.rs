@@ -176,7 +176,7 @@ impl Meter {
 impl Counting {
     /// The work of an answer that has ended.
     fn whole(&self) -> Work {
-        if self.reader.report().is_job {
+        if self.reader.report().is_job || starts_job(self.order.operation) {
             return Work { basis: Basis::Estimated, usage: self.order.estimate };
         }
         self.so_far()
@@ -200,6 +200,12 @@ impl Counting {
         let basis = if no_tokens || no_seconds { Basis::Estimated } else { Basis::Reported };
         Work { basis, usage }
     }
+}
+
+/// Whether the work begins when the answer ends.
+fn starts_job(operation: Operation) -> bool {
+    use Operation as O;
+    matches!(operation, O::Batch | O::FineTuning | O::Eval | O::Video | O::Agent)
 }
 
 /// Adds what no answer tells: the characters that were read out, and the pictures where the answer names none.

@@ -198,7 +198,8 @@ impl Flow {
         let Some(sieve) = &mut self.sieve else { return Some(frame) };
         let bytes = match frame.into_data() {
             Ok(bytes) => bytes,
-            Err(trailers) => return Some(trailers),
+            // Bytes come before trailers, which end the body. No provider has been seen to send any.
+            Err(trailers) => return self.held_back().or(Some(trailers)),
         };
         let passes = sieve.feed(bytes);
         if !is_last {

@@ -139,6 +139,11 @@ fn what_cannot_be_read_is_charged_as_it_was_held() {
     let bill = bill(&price, Operation::Response, "{}", JSON, &[queued], End::Complete);
     assert_eq!(bill.due.unwrap().to_string(), "0.04096");
     assert_eq!(bill.work.unwrap().basis, Basis::Estimated);
+    for operation in [Operation::Batch, Operation::Video] {
+        let created = r#"{"id":"job_1","object":"job"}"#;
+        let bill = self::bill(&price, operation, "{}", JSON, &[created], End::Complete);
+        assert_eq!(bill.due.unwrap().to_string(), "0.04096", "{operation:?}");
+    }
 }
 
 #[test]

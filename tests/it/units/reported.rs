@@ -149,4 +149,6 @@ async fn a_route_is_explained_with_its_prices() {
     assert_eq!(routed["credits"], Value::Null);
     assert_eq!(routed["rates"]["cached_input"].to_string(), "0.125");
     assert_eq!(routed["rule"], "rule 4");
+    let explanation = routed["explanation"].as_str().unwrap();
+    assert!(explanation.contains("(input 1.25, cached_input 0.125, output 10, reasoning 20)"));
 }
