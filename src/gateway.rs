@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, UPGRADE};
@@ -19,6 +19,7 @@ mod balance;
 mod body;
 mod charging;
 mod headers;
+mod hold;
 mod limits;
 mod meter;
 mod outage;
@@ -46,19 +47,13 @@ use record::{Ending, Record};
 use rejection::Rejection;
 
 use crate::config::{Config, Name, Plan};
-use crate::credit::{AccountId, Credits, Funds, Id, Operation, Price, Refusal};
+use crate::credit::{Credits, Id, Price};
 use crate::directory::{Check, Directory};
-use crate::ledger::{Call, Charge, Clock, Ledger, LedgerError, Settler};
-use crate::metrics::{HoldOutcome, LedgerResult, Metrics};
+use crate::ledger::{Charge, Clock, Ledger, Settler};
+use crate::metrics::{HoldOutcome, Metrics};
 use crate::policy::{self, Place, Terms};
 use crate::provider::include_usage::Sieve;
 use crate::provider::{self, Class, Evidence, ModelAt, Route, credentials};
-
-/// How long the ledger may take for a hold. The guard gives back what may have been reserved in spite of it.
-const HOLD_LIMIT: Duration = Duration::from_secs(5);
-
-/// How often a hold is tried again because the account's record had changed meanwhile.
-const STALE_RETRIES: u32 = 3;
 
 /// The content types of answers that are streams whatever was asked for.
 const STREAMS: [&str; 3] =
@@ -88,6 +83,7 @@ struct Target<'a> {
 }
 
 /// What came back.
+#[expect(clippy::large_enum_variant, reason = "nearly every answer is a provider's")]
 enum Outcome {
     /// An answer of the gateway's own.
     Own(Response<Bytes>),
@@ -286,77 +282,6 @@ impl Gateway {
             if models.is_empty() { operation.to_owned() } else { models.join("`, `") }
         };
         quoted.map(|quoted| quoted.price).ok_or_else(|| Rejection::NoPrice { model: unpriced() })
-    }
-
-    /// Reserves `price`, or says why not. A caller whose record has changed since it was read is identified anew. There
-    /// are no funds to tell of where the ledger is away and the call goes on without a hold.
-    async fn hold(
-        &self,
-        head: &request::Parts,
-        mut caller: Caller,
-        price: Credits,
-        record: &mut Record,
-    ) -> Result<(Call, Option<Funds>), Rejection> {
-        let slot = self.settler.slot().ok_or(Rejection::Busy)?;
-        let call = self.settler.guard(slot, caller.record.account.clone(), record.id);
-        for _ in 0..=STALE_RETRIES {
-            let (plan, account) = (self.plan(&caller)?, &caller.record.account);
-            let period = caller.record.period(plan.monthly_credits, (self.clock)());
-            let operation = Operation::Hold {
-                amount: price,
-                ttl_millis: u64::try_from(self.settler.ttl().as_millis()).unwrap_or(u64::MAX),
-                version: caller.version(),
-                period,
-            };
-            let refusal = match self.ask(account, record.id, operation).await {
-                Ok((Ok(()), funds)) => {
-                    self.outage.answered(account, Ok(()));
-                    record.held = Some(price);
-                    return Ok((call, Some(funds)));
-                }
-                Ok((Err(refusal), _)) => refusal,
-                Err(error) => {
-                    if self.outage.allows() {
-                        // No hold will tell whether what is known of the caller is still true.
-                        self.identify(head, Check::Age, record).await?;
-                    }
-                    self.outage.let_through(&call, account, price, period, error).await?;
-                    (record.held, record.unheld) = (Some(price), true);
-                    return Ok((call, None));
-                }
-            };
-            if matches!(refusal, Refusal::Stale { .. }) {
-                caller.forget(&self.directory);
-                caller = self.identify(head, Check::Age, record).await?;
-                continue;
-            }
-            self.outage.answered(account, Err(&refusal));
-            call.was_refused();
-            self.metrics.hold_ended(HoldOutcome::Refused);
-            return Err(Rejection::of_hold(&refusal, plan.pace.when_exhausted));
-        }
-        Err(Rejection::LedgerAway)
-    }
-
-    async fn ask(
-        &self,
-        account: &AccountId,
-        id: Id,
-        operation: Operation,
-    ) -> Result<(Result<(), Refusal>, Funds), LedgerError> {
-        let asked = Instant::now();
-        let asking = self.ledger.apply(account, id, operation);
-        let answer = tokio::time::timeout(HOLD_LIMIT, asking).await.unwrap_or_else(|_| {
-            Err(LedgerError::Unknown(format!("no answer within {HOLD_LIMIT:?}")))
-        });
-        let result = match &answer {
-            Ok(reply) if reply.outcome.is_ok() => LedgerResult::Done,
-            Ok(_) => LedgerResult::Refused,
-            Err(_) => LedgerResult::Failed,
-        };
-        self.metrics.ledger_answered("hold", result, asked.elapsed());
-        let reply = answer?;
-        Ok((reply.outcome.map(|_| ()), reply.funds))
     }
 
     /// Sends the request to its provider and waits for the head of the answer.
