@@ -196,7 +196,7 @@ impl Account {
                 self.take(parts)?;
                 self.debt = more(self.debt, *owed, "debt")?;
             }
-            Fact::Release { hold } => self.unreserve(*hold)?,
+            Fact::Release { hold } => self.give_up(*hold)?,
             Fact::HoldExpired { hold, done, parts, settle_until } => {
                 self.unreserve(*hold)?;
                 self.take(parts)?;
@@ -252,6 +252,16 @@ impl Account {
         for part in parts {
             let lot = self.lot_mut(part.lot)?;
             lot.held = more(lot.held, part.amount, "hold")?;
+        }
+        Ok(())
+    }
+
+    /// Forgets a hold: one that is open, or has run out.
+    fn give_up(&mut self, hold: Id) -> Result<(), Broken> {
+        let late = self.expired.iter().position(|expired| expired.id == hold);
+        match late.filter(|_| self.hold(hold).is_none()) {
+            Some(late) => drop(self.expired.remove(late)),
+            None => self.unreserve(hold)?,
         }
         Ok(())
     }

@@ -286,7 +286,9 @@ impl Auditor {
                 let unsettled = Unsettled { account, request, held, charged, expired_at: entry.at };
                 self.expired.insert(*hold, unsettled);
             }
-            Fact::Settle { hold, late: true, .. } | Fact::Charge { hold, .. } => {
+            Fact::Settle { hold, late: true, .. }
+            | Fact::Release { hold }
+            | Fact::Charge { hold, .. } => {
                 self.expired.remove(hold);
             }
             Fact::Settle { .. }
@@ -295,7 +297,6 @@ impl Auditor {
             | Fact::Plan { .. }
             | Fact::Hold { .. }
             | Fact::Extend { .. }
-            | Fact::Release { .. }
             | Fact::LotExpired { .. }
             | Fact::Repay { .. }
             | Fact::Void { .. } => {}

@@ -86,7 +86,9 @@ impl Step {
     }
 
     pub(super) fn release(&mut self) -> Result<Result<Done, Refusal>, Broken> {
-        if self.account.hold(self.id).is_none() {
+        // One that ran out has given its credits back. That its call came to nothing is still to be said.
+        let ran_out = self.expired_hold().is_some_and(|hold| hold.charged.is_zero());
+        if self.account.hold(self.id).is_none() && !ran_out {
             return Ok(Err(Refusal::AlreadyResolved));
         }
         self.record(Fact::Release { hold: self.id })?;

@@ -660,11 +660,14 @@ function operations.settle(amount, work)
 end
 
 function operations.release()
-  local place = place_of(A.holds, id)
-  if not place then
+  local place, late = place_of(A.holds, id), expired_place()
+  if place then
+    unreserve(place)
+  elseif late and A.expired[late].charged == 0 then
+    table.remove(A.expired, late)
+  else
     return '!already_resolved'
   end
-  unreserve(place)
   record('release', short(id))
   return 'released'
 end

@@ -44,6 +44,8 @@ pub(super) struct Audit {
     debt: i64,
     lots: BTreeMap<u32, Lot>,
     holds: BTreeMap<Id, Vec<Part>>,
+    /// Holds that ran out with nothing charged.
+    unpaid: BTreeSet<Id>,
     /// By source: granted, and taken back so far.
     sources: BTreeMap<SourceId, (i64, i64)>,
     issued: BTreeSet<(LotKind, Timestamp)>,
@@ -136,9 +138,12 @@ impl Audit {
             Fact::Charge { hold, charged, parts, owed, work: _ } => {
                 self.charged(*hold, charged.signed(), parts, owed.signed())
             }
-            Fact::Release { hold } => self.unreserve(*hold).map(drop),
+            Fact::Release { hold } => self.given_up(*hold),
             Fact::HoldExpired { hold, done, parts, .. } => {
                 let own = self.unreserve(*hold)?;
+                if done.is_zero() {
+                    self.unpaid.insert(*hold);
+                }
                 check(sum(parts) == done.signed(), "2: expired with another charge than its work")?;
                 check(
                     split(parts, &own).1.is_empty(),
@@ -215,7 +220,9 @@ impl Audit {
         let at = self.at;
         let free = self.lots.values().any(|lot| lot.is_open(at) && lot.unheld() > 0);
         check(owed == 0 || !free, "8: a debt beside credits")?;
-        if !late {
+        if late {
+            self.unpaid.remove(&hold);
+        } else {
             self.unreserve(hold)?;
         }
         self.debt += owed;
@@ -258,6 +265,13 @@ impl Audit {
         self.leave(parts, |lot, amount| lot.held += amount)?;
         self.holds.get_mut(&hold).ok_or("5: the hold is not open")?.extend_from_slice(parts);
         Ok(())
+    }
+
+    fn given_up(&mut self, hold: Id) -> Result<(), String> {
+        if self.holds.contains_key(&hold) {
+            return self.unreserve(hold).map(drop);
+        }
+        check(self.unpaid.remove(&hold), "5: nothing to give up")
     }
 
     fn unreserve(&mut self, hold: Id) -> Result<Vec<Part>, String> {

@@ -140,7 +140,13 @@ impl Model {
             }
             Operation::Settle { amount, .. } => self.settle(id, micros(*amount), now),
             Operation::Release => {
-                self.end_hold(id).ok_or(Refusal::AlreadyResolved)?;
+                if self.end_hold(id).is_none() {
+                    let unpaid = |old: &ExpiredHold| {
+                        old.id == id && now < old.settle_until && old.charged.is_zero()
+                    };
+                    let at = self.expired.iter().position(unpaid);
+                    self.expired.remove(at.ok_or(Refusal::AlreadyResolved)?);
+                }
                 Ok(Done::Released)
             }
             Operation::Charge { amount, period, .. } => {

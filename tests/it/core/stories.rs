@@ -350,7 +350,20 @@ fn after_72_hours_an_expired_hold_is_forgotten() {
     story.buy("checkout:1", 10);
     story.hold(1, 5).unwrap();
     story.after(HOUR);
-    assert_eq!(story.release(1), Err(Refusal::AlreadyResolved), "expired");
+    assert_eq!(story.confirm(1, 1), Err(Refusal::AlreadyResolved), "expired");
     story.after(72 * HOUR);
     assert_eq!(story.settle(1, 5), Err(Refusal::AlreadyResolved));
+    assert_eq!(story.release(1), Err(Refusal::AlreadyResolved));
+}
+
+#[test]
+fn a_call_that_came_to_nothing_is_said_to_also_after_its_hold_ran_out() {
+    let mut story = story();
+    story.buy("checkout:1", 10);
+    story.hold(1, 5).unwrap();
+    story.after(HOUR);
+    assert_eq!(story.release(1), Ok(Done::Released));
+    assert_eq!(story.books(), [10, 0, 0]);
+    assert_eq!(story.settle(1, 5), Err(Refusal::AlreadyResolved), "resolved once");
+    assert_eq!(story.release(1), Err(Refusal::AlreadyResolved));
 }

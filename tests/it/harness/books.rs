@@ -68,7 +68,10 @@ impl Books {
                 Fact::Settle { hold, charged, late, .. } => (hold, charged, late),
                 Fact::Charge { hold, charged, .. } => (hold, charged, false),
                 Fact::HoldExpired { hold, done, .. } => (hold, done, false),
-                Fact::Release { hold } => (hold, creditgate::credit::Credits::ZERO, false),
+                // Also one that ran out with nothing charged: its call came to nothing.
+                Fact::Release { hold } => {
+                    (hold, creditgate::credit::Credits::ZERO, !charges.contains_key(&hold))
+                }
                 Fact::Grant { .. }
                 | Fact::Gate { .. }
                 | Fact::Plan { .. }

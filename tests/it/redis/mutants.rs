@@ -105,6 +105,8 @@ const MUTANTS: &[(&str, &str)] = &[
         "outcome = operations[operation](...)",
     ),
     ("return known == fingerprint and outcome or '!conflict'", "return outcome"),
+    ("late and A.expired[late].charged == 0", "late"),
+    ("late and A.expired[late].charged == 0", "false"),
     ("was_done('settle') or was_done('release')", "was_done('settle')"),
     ("was_done('settle') or was_done('release')", "was_done('release')"),
     ("operation == 'hold' and was_done('charge')", "false"),
