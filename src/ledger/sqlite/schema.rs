@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags};
 
@@ -15,10 +15,14 @@ const FORMAT: i64 = 1;
 const MOVED: i64 = 0x676f_6e65;
 /// Marks the file as ours, in `PRAGMA application_id`: "crgt".
 const APPLICATION: i64 = 0x6372_6774;
+/// How long a file may be another's before it counts as in use, and how often it is asked for meanwhile.
+const LOCK_WAIT: Duration = Duration::from_secs(1);
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 /// WAL pages after which a commit also checkpoints, should the writer never be idle: 16 MiB.
 const CHECKPOINT_PAGES: u32 = 4096;
 
-/// Takes the lock file beside the ledger, for this process alone.
+/// Takes the lock file beside the ledger, for this process alone. Waits a moment for one that is just ending, or whose
+/// handle a child of it still has.
 pub(in crate::ledger) fn lock(path: &Path) -> Result<File, OpenError> {
     let io = |source| OpenError::Io { path: path.to_owned(), source };
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
@@ -30,10 +34,16 @@ pub(in crate::ledger) fn lock(path: &Path) -> Result<File, OpenError> {
         .write(true)
         .open(with_suffix(path, "-lock"))
         .map_err(io)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path.to_owned())),
-        Err(TryLockError::Error(source)) => Err(io(source)),
+    let asked = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if asked.elapsed() < LOCK_WAIT => {
+                std::thread::sleep(LOCK_PAUSE);
+            }
+            Err(TryLockError::WouldBlock) => return Err(OpenError::InUse(path.to_owned())),
+            Err(TryLockError::Error(source)) => return Err(io(source)),
+        }
     }
 }
 
