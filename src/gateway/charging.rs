@@ -234,7 +234,7 @@ fn is_due(end: End, seen: &Evidence) -> bool {
     seen.saw_output()
         || match end {
             // A body without events is whole when it ends. A stream is whole if it says so; one that only carried an
-            // error, or ended without a word, did no order.
+            // error, or ended without a word, did no work.
             End::Complete => !seen.awaits_output() || whole_but_empty,
             // A JSON answer that breaks off is of no use to anybody.
             End::Failed => false,
