@@ -40,6 +40,44 @@ const SOUND_BYTES_A_SECOND: u64 = 4_000;
 const SOUND_TOKENS_A_SECOND: u64 = 10;
 const SPOKEN_TOKENS_A_SECOND: u64 = 5;
 
+/// Members of a request in which the model reads what was said and shown.
+const CONVERSATIONS: [&str; 13] = [
+    "images",
+    "messages",
+    "message",
+    "chat_history",
+    "input",
+    "inputs",
+    "inputText",
+    "prompt",
+    "content",
+    "contents",
+    "requests",
+    "texts",
+    "query",
+];
+
+/// Members in which it reads what it is to do and with what.
+const INSTRUCTIONS: [&str; 17] = [
+    "instructions",
+    "additional_instructions",
+    "system",
+    "systemInstruction",
+    "system_instruction",
+    "preamble",
+    "tools",
+    "toolConfig",
+    "functions",
+    "suffix",
+    "response_format",
+    "text",
+    "documents",
+    "output_config",
+    "template",
+    "instances",
+    "guided_json",
+];
+
 /// How far into a form its sound and its fields are looked for.
 const FORM_HEAD_BYTES: usize = 64 << 10;
 
@@ -162,10 +200,21 @@ enum Text {
 impl Sink for Asked {
     fn number(&mut self, path: &str, number: &str) {
         match path {
-            "max_completion_tokens" | "max_output_tokens" | "max_tokens" => {
+            "max_completion_tokens"
+            | "max_output_tokens"
+            | "max_tokens"
+            | "max_tokens_to_sample"
+            | "max_gen_len"
+            | "generationConfig.maxOutputTokens"
+            | "generation_config.max_output_tokens"
+            | "inferenceConfig.maxTokens"
+            | "textGenerationConfig.maxTokenCount"
+            | "options.num_predict" => {
                 self.output_tokens_max = number.parse().ok().or(self.output_tokens_max);
             }
-            "n" => self.answers = number.parse().ok().unwrap_or(self.answers),
+            "n" | "generationConfig.candidateCount" => {
+                self.answers = number.parse().ok().unwrap_or(self.answers);
+            }
             // A text that was taken apart before.
             "input[]" | "input[][]" | "prompt[]" | "prompt[][]" => self.words.add_tokens(1),
             _ => {}
@@ -176,25 +225,17 @@ impl Sink for Asked {
         let root = path.split(['.', '[']).next().unwrap_or_default();
         let last = path.rsplit('.').next().unwrap_or_default();
         self.length = 0;
-        self.text = match (root, last) {
-            (_, "role" | "type" | "id" | "call_id" | "tool_call_id" | "detail" | "format") => {
-                Text::Other
+        self.text = match last {
+            "role" | "type" | "id" | "call_id" | "tool_call_id" | "tool_use_id" | "detail"
+            | "format" | "media_type" | "mimeType" | "signature" => Text::Other,
+            "url" | "image_url" | "data" | "file_data" | "file_id" | "fileUri" | "bytes"
+            | "images[]"
+                if CONVERSATIONS.contains(&root) =>
+            {
+                Text::Attachment
             }
-            (
-                "messages" | "input" | "content",
-                "url" | "image_url" | "data" | "file_data" | "file_id",
-            ) => Text::Attachment,
-            ("messages" | "input" | "prompt", _) => Text::Unsure,
-            (
-                "instructions"
-                | "additional_instructions"
-                | "tools"
-                | "functions"
-                | "suffix"
-                | "response_format"
-                | "text",
-                _,
-            ) => Text::Words,
+            _ if CONVERSATIONS.contains(&root) => Text::Unsure,
+            _ if INSTRUCTIONS.contains(&root) => Text::Words,
             _ => Text::Other,
         };
     }
@@ -217,7 +258,7 @@ impl Sink for Asked {
     }
 
     fn element(&mut self, path: &str) {
-        if matches!(path, "messages[]" | "input[]") {
+        if matches!(path, "messages[]" | "input[]" | "contents[]") {
             self.words.add_tokens(MESSAGE_TOKENS);
         }
     }
@@ -258,6 +299,44 @@ mod tests {
             Some(7),
         );
         check(Operation::Chat, "no JSON", "nothing", 1, None);
+    }
+
+    #[test]
+    fn other_dialects_have_other_names() {
+        for (body, given, most) in [
+            (
+                r#"{"system":"Be brief","messages":[{"role":"user","content":"Hi"}],"max_tokens":9}"#,
+                7,
+                Some(9),
+            ),
+            (
+                r#"{"systemInstruction":{"parts":[{"text":"Be brief"}]},"contents":[{"role":"user","parts":[{"text":"Hello"},
+                {"inlineData":{"mimeType":"image/png","data":"AAAA"}}]}],"generationConfig":{"maxOutputTokens":8}}"#,
+                1008,
+                Some(8),
+            ),
+            (
+                r#"{"system":[{"text":"Be brief"}],"messages":[{"role":"user","content":[{"text":"Hello you"}]}],
+                "inferenceConfig":{"maxTokens":7}}"#,
+                9,
+                Some(7),
+            ),
+            (
+                r#"{"prompt":"Hello you","images":["AAAA"],"options":{"num_predict":6}}"#,
+                1003,
+                Some(6),
+            ),
+            (r#"{"message":"Hello you","preamble":"Be brief","max_tokens":5}"#, 5, Some(5)),
+        ] {
+            check(Operation::Chat, body, &format!("{given} input"), 1, most);
+        }
+        check(
+            Operation::Rerank,
+            r#"{"query":"a cat","documents":["a cat","a dog"]}"#,
+            "4 input",
+            0,
+            None,
+        );
     }
 
     #[test]

@@ -5,6 +5,11 @@
 //! and stands here. A number that comes again replaces the one before: providers that repeat them count from the start.
 //! Knows no price, and decides nothing.
 
+mod anthropic;
+mod bedrock;
+mod cohere;
+mod gemini;
+mod ollama;
 mod openai_audio;
 mod openai_chat;
 mod openai_images;
@@ -12,6 +17,7 @@ mod openai_responses;
 
 use memchr::memchr2;
 
+use super::frames::{self, Frames};
 use super::json::{Reader, Sink};
 use super::tokens::Tally;
 use super::{Dialect, Operation};
@@ -20,8 +26,8 @@ use crate::credit::{Unit, Usage};
 /// What a provider says of one kind of work, and where.
 #[derive(Debug)]
 struct Shape {
-    /// What the number at a path is.
-    number: fn(&str) -> Option<Number>,
+    /// What the number at a path is. The second word is the last `modality` that was named.
+    number: fn(&str, &str) -> Option<Number>,
     /// Whether the text at a path was generated. The second word is what the document says it is (`type`), if it has said
     /// so by then.
     is_output: fn(&str, &str) -> bool,
@@ -38,14 +44,16 @@ enum Number {
     AllInput,
     /// Tokens of the answer, the special ones among them.
     AllOutput,
-    /// Special ones, or seconds.
+    /// Special ones among them, or seconds.
     Of(Unit),
+    /// Special ones that are not among them.
+    Beside(Unit),
 }
 
 /// Reads one answer.
 #[derive(Debug)]
 pub struct UsageReader {
-    framing: Framing,
+    layout: Layout,
     reader: Reader,
     seen: Seen,
 }
@@ -70,11 +78,13 @@ pub struct Report {
 
 /// How the documents of an answer follow one another.
 #[derive(Debug)]
-enum Framing {
+enum Layout {
     /// One document, or several that need no frame.
     Documents,
     /// Server-sent events, each of which has a document as its data.
     Events(Line),
+    /// Binary frames, each of which has a document.
+    Frames(Frames),
     /// Text: all of it was generated.
     Text,
     /// Nothing can be read.
@@ -101,11 +111,14 @@ struct Seen {
     all_input: Option<u64>,
     all_output: Option<u64>,
     special: [Option<u64>; Unit::ALL.len()],
+    beside: [Option<u64>; Unit::ALL.len()],
     images: u64,
     is_job: bool,
     words: Tally,
     /// What this document says that it is.
     kind: String,
+    /// The last word that said of what kind the tokens are that follow.
+    modality: String,
     /// The text that is being read was generated.
     in_output: bool,
 }
@@ -124,32 +137,40 @@ impl UsageReader {
         let plain = content_encoding.is_none_or(|encoding| {
             encoding.trim().is_empty() || encoding.trim().eq_ignore_ascii_case("identity")
         });
-        let framing = match kind.trim().to_ascii_lowercase().as_str() {
-            _ if !plain => Framing::Opaque,
-            "text/event-stream" => Framing::Events(Line::Field(0)),
-            "text/plain" | "text/vtt" | "application/x-subrip" => Framing::Text,
+        let layout = match kind.trim().to_ascii_lowercase().as_str() {
+            _ if !plain => Layout::Opaque,
+            "text/event-stream" => Layout::Events(Line::Field(0)),
+            // Frames that carry the maker's own events are encoded once more.
+            "application/vnd.amazon.eventstream" if operation != Operation::Invoke => {
+                Frames::of(frames::Framing::Binary).map_or(Layout::Opaque, Layout::Frames)
+            }
+            "text/plain" | "text/vtt" | "application/x-subrip" => Layout::Text,
             // Also `application/x-ndjson` and its kin, and servers that don't say.
-            json if json.is_empty() || json.ends_with("json") => Framing::Documents,
-            _ => Framing::Opaque,
+            json if json.is_empty() || json.ends_with("json") => Layout::Documents,
+            _ => Layout::Opaque,
         };
-        Self { framing, reader: Reader::default(), seen: Seen::new(shape(dialect, operation)) }
+        Self { layout, reader: Reader::default(), seen: Seen::new(shape(dialect, operation)) }
     }
 
     /// Takes the next bytes of the answer.
     pub fn feed(&mut self, piece: &[u8]) {
-        match &mut self.framing {
-            Framing::Documents => self.reader.feed(piece, &mut self.seen),
-            Framing::Events(line) => {
+        match &mut self.layout {
+            Layout::Documents => self.reader.feed(piece, &mut self.seen),
+            Layout::Events(line) => {
                 *line = feed_events(*line, piece, &mut self.reader, &mut self.seen);
             }
-            Framing::Text => self.seen.words.feed(piece),
-            Framing::Opaque => {}
+            Layout::Frames(frames) => frames.feed(piece, |event| {
+                self.reader.reset();
+                self.reader.feed(event.data, &mut self.seen);
+            }),
+            Layout::Text => self.seen.words.feed(piece),
+            Layout::Opaque => {}
         }
     }
 
     /// What has been learnt so far.
     pub fn report(&self) -> Report {
-        let is_opaque = matches!(self.framing, Framing::Opaque);
+        let is_opaque = matches!(self.layout, Layout::Opaque);
         let seen = &self.seen;
         Report {
             usage: seen.usage(),
@@ -165,8 +186,14 @@ impl UsageReader {
 /// The shape of what an operation reports. Work that isn't known is read as what most providers say.
 fn shape(dialect: Dialect, operation: Operation) -> &'static Shape {
     match dialect {
-        Dialect::OpenAi | Dialect::Azure => match operation {
-            Operation::Embedding => &openai_chat::EMBEDDINGS,
+        Dialect::OpenAi
+        | Dialect::Azure
+        | Dialect::OpenRouter
+        | Dialect::Mistral
+        | Dialect::DeepSeek => match operation {
+            Operation::Embedding | Operation::Classification | Operation::Rerank => {
+                &openai_chat::EMBEDDINGS
+            }
             Operation::Response => &openai_responses::SHAPE,
             Operation::Image => &openai_images::SHAPE,
             Operation::Speech => &openai_audio::SPEECH,
@@ -187,20 +214,24 @@ fn shape(dialect: Dialect, operation: Operation) -> &'static Shape {
             | Operation::Realtime
             | Operation::Invoke
             | Operation::Document
-            | Operation::Classification
-            | Operation::Rerank
             | Operation::Other => &openai_chat::SHAPE,
         },
-        Dialect::Anthropic
-        | Dialect::Gemini
-        | Dialect::Vertex
-        | Dialect::OpenRouter
-        | Dialect::Mistral
-        | Dialect::DeepSeek
-        | Dialect::Cohere
-        | Dialect::Ollama
-        | Dialect::Bedrock => &openai_chat::SHAPE,
+        Dialect::Anthropic => &anthropic::SHAPE,
+        Dialect::Gemini | Dialect::Vertex if operation == Operation::Embedding => {
+            &gemini::EMBEDDINGS
+        }
+        Dialect::Gemini | Dialect::Vertex => &gemini::SHAPE,
+        Dialect::Cohere if has_words(operation) => &cohere::SHAPE,
+        Dialect::Cohere => &cohere::EMBEDDINGS,
+        Dialect::Ollama if has_words(operation) => &ollama::SHAPE,
+        Dialect::Ollama => &ollama::EMBEDDINGS,
+        Dialect::Bedrock => &bedrock::SHAPE,
     }
+}
+
+fn has_words(operation: Operation) -> bool {
+    use Operation as O;
+    !matches!(operation, O::Embedding | O::Rerank | O::Classification | O::Moderation)
 }
 
 /// Takes the next piece of an event stream; returns the place after it.
@@ -253,10 +284,12 @@ impl Seen {
             all_input: None,
             all_output: None,
             special: [None; Unit::ALL.len()],
+            beside: [None; Unit::ALL.len()],
             images: 0,
             is_job: false,
             words: Tally::default(),
             kind: String::new(),
+            modality: String::new(),
             in_output: false,
         }
     }
@@ -289,13 +322,16 @@ impl Seen {
         for unit in special_input.into_iter().chain(special_output) {
             usage = usage.with(unit, self.of(unit));
         }
+        for (unit, beside) in Unit::ALL.into_iter().zip(self.beside) {
+            usage = usage.with(unit, beside.unwrap_or_default());
+        }
         usage
     }
 }
 
 impl Sink for Seen {
     fn number(&mut self, path: &str, number: &str) {
-        let Some(what) = (self.shape.number)(path) else { return };
+        let Some(what) = (self.shape.number)(path, &self.modality) else { return };
         let Some(millis) = millis(number) else { return };
         let whole = Some(millis / 1_000);
         match what {
@@ -305,6 +341,7 @@ impl Sink for Seen {
                 self.special[Unit::AudioSecond as usize] = Some(millis);
             }
             Number::Of(unit) => self.special[unit as usize] = whole,
+            Number::Beside(unit) => self.beside[unit as usize] = whole,
         }
     }
 
@@ -320,7 +357,10 @@ impl Sink for Seen {
 
     fn end(&mut self, path: &str, word: Option<&str>) {
         match (path, word) {
-            ("type" | "object", Some(word)) => {
+            (path, Some(word)) if path.ends_with(".modality") => {
+                word.clone_into(&mut self.modality);
+            }
+            ("type" | "object" | "event_type", Some(word)) => {
                 word.clone_into(&mut self.kind);
                 self.images += u64::from((self.shape.image)("", word));
             }
