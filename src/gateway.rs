@@ -83,7 +83,6 @@ struct Target<'a> {
 }
 
 /// What came back.
-#[expect(clippy::large_enum_variant, reason = "nearly every answer is a provider's")]
 enum Outcome {
     /// An answer of the gateway's own.
     Own(Response<Bytes>),
@@ -94,7 +93,7 @@ enum Outcome {
 /// What an answer carries along if it is charged, and if it has more than the client asked for.
 #[derive(Default)]
 struct Passing {
-    metered: Option<Metered>,
+    metered: Option<Box<Metered>>,
     sieve: Option<Sieve>,
 }
 
@@ -223,7 +222,7 @@ impl Gateway {
         }
         let meter = charging.meter(evidence(route, response.headers()), response.headers());
         let (after, metrics) = (self.after_leaving.clone(), Arc::clone(&self.metrics));
-        let metered = Some(Metered { call, meter, after, metrics, running });
+        let metered = Some(Box::new(Metered { call, meter, after, metrics, running }));
         Ok(Outcome::Passed(response, Passing { metered, sieve }))
     }
 

@@ -54,7 +54,7 @@ struct Flow {
     sieve: Option<Sieve>,
     /// Why the body broke off, while what had been held back of it still passes.
     broken: Option<BodyError>,
-    metered: Option<Metered>,
+    metered: Option<Box<Metered>>,
     record: Option<Record>,
     _stream: Option<Open>,
     /// Its place among the requests in flight.
@@ -113,7 +113,7 @@ impl Answer {
     pub fn passed(
         body: Incoming,
         sieve: Option<Sieve>,
-        metered: Option<Metered>,
+        metered: Option<Box<Metered>>,
         record: Record,
         stream: Option<Open>,
     ) -> Self {

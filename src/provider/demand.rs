@@ -40,6 +40,44 @@ const SOUND_BYTES_A_SECOND: u64 = 4_000;
 const SOUND_TOKENS_A_SECOND: u64 = 10;
 const SPOKEN_TOKENS_A_SECOND: u64 = 5;
 
+/// Members of a request in which the model reads what was said and shown.
+const CONVERSATIONS: [&str; 13] = [
+    "images",
+    "messages",
+    "message",
+    "chat_history",
+    "input",
+    "inputs",
+    "inputText",
+    "prompt",
+    "content",
+    "contents",
+    "requests",
+    "texts",
+    "query",
+];
+
+/// Members in which it reads what it is to do and with what.
+const INSTRUCTIONS: [&str; 17] = [
+    "instructions",
+    "additional_instructions",
+    "system",
+    "systemInstruction",
+    "system_instruction",
+    "preamble",
+    "tools",
+    "toolConfig",
+    "functions",
+    "suffix",
+    "response_format",
+    "text",
+    "documents",
+    "output_config",
+    "template",
+    "instances",
+    "guided_json",
+];
+
 /// How far into a form its sound and its fields are looked for.
 const FORM_HEAD_BYTES: usize = 64 << 10;
 
@@ -162,10 +200,21 @@ enum Text {
 impl Sink for Asked {
     fn number(&mut self, path: &str, number: &str) {
         match path {
-            "max_completion_tokens" | "max_output_tokens" | "max_tokens" => {
+            "max_completion_tokens"
+            | "max_output_tokens"
+            | "max_tokens"
+            | "max_tokens_to_sample"
+            | "max_gen_len"
+            | "generationConfig.maxOutputTokens"
+            | "generation_config.max_output_tokens"
+            | "inferenceConfig.maxTokens"
+            | "textGenerationConfig.maxTokenCount"
+            | "options.num_predict" => {
                 self.output_tokens_max = number.parse().ok().or(self.output_tokens_max);
             }
-            "n" => self.answers = number.parse().ok().unwrap_or(self.answers),
+            "n" | "generationConfig.candidateCount" => {
+                self.answers = number.parse().ok().unwrap_or(self.answers);
+            }
             // A text that was taken apart before.
             "input[]" | "input[][]" | "prompt[]" | "prompt[][]" => self.words.add_tokens(1),
             _ => {}
@@ -176,25 +225,17 @@ impl Sink for Asked {
         let root = path.split(['.', '[']).next().unwrap_or_default();
         let last = path.rsplit('.').next().unwrap_or_default();
         self.length = 0;
-        self.text = match (root, last) {
-            (_, "role" | "type" | "id" | "call_id" | "tool_call_id" | "detail" | "format") => {
-                Text::Other
+        self.text = match last {
+            "role" | "type" | "id" | "call_id" | "tool_call_id" | "tool_use_id" | "detail"
+            | "format" | "media_type" | "mimeType" | "signature" => Text::Other,
+            "url" | "image_url" | "data" | "file_data" | "file_id" | "fileUri" | "bytes"
+            | "images[]"
+                if CONVERSATIONS.contains(&root) =>
+            {
+                Text::Attachment
             }
-            (
-                "messages" | "input" | "content",
-                "url" | "image_url" | "data" | "file_data" | "file_id",
-            ) => Text::Attachment,
-            ("messages" | "input" | "prompt", _) => Text::Unsure,
-            (
-                "instructions"
-                | "additional_instructions"
-                | "tools"
-                | "functions"
-                | "suffix"
-                | "response_format"
-                | "text",
-                _,
-            ) => Text::Words,
+            _ if CONVERSATIONS.contains(&root) => Text::Unsure,
+            _ if INSTRUCTIONS.contains(&root) => Text::Words,
             _ => Text::Other,
         };
     }
@@ -217,102 +258,11 @@ impl Sink for Asked {
     }
 
     fn element(&mut self, path: &str) {
-        if matches!(path, "messages[]" | "input[]") {
+        if matches!(path, "messages[]" | "input[]" | "contents[]") {
             self.words.add_tokens(MESSAGE_TOKENS);
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn check(operation: Operation, body: &str, given: &str, answers: u64, most: Option<u64>) {
-        let demand = Demand::of(operation, false, body.as_bytes());
-        assert_eq!(demand.given.to_string(), given, "{body}");
-        assert_eq!((demand.answers, demand.output_tokens_max), (answers, most), "{body}");
-    }
-
-    #[test]
-    fn a_conversation_is_counted_with_its_tools() {
-        let body = r#"{"model":"a model with a long name","max_completion_tokens":50,"n":2,"messages":[
-            {"role":"system","content":"Be brief, please"},
-            {"role":"user","content":[{"type":"text","text":"Hello you"}]}]}"#;
-        // 16 and 9 letters, and two messages of 4 tokens.
-        check(Operation::Chat, body, "15 input", 2, Some(50));
-        let tools = r#"{"messages":[],"tools":[{"type":"function","function":{"name":"look","description":"Finds it"}}]}"#;
-        check(Operation::Chat, tools, "3 input", 1, None);
-        check(
-            Operation::Response,
-            r#"{"input":"Hello you","instructions":"Be kind"}"#,
-            "4 input",
-            1,
-            None,
-        );
-        check(
-            Operation::Response,
-            r#"{"input":"Hi","max_output_tokens":7}"#,
-            "1 input",
-            1,
-            Some(7),
-        );
-        check(Operation::Chat, "no JSON", "nothing", 1, None);
-    }
-
-    #[test]
-    fn an_attachment_is_no_text() {
-        let picture = format!("data:image/png;base64,{}", "A".repeat(1 << 20));
-        for part in [
-            format!(r#"{{"type":"image_url","image_url":{{"url":"{picture}"}}}}"#),
-            format!(r#"{{"type":"text","text":"{picture}"}}"#),
-            format!(
-                r#"{{"type":"input_audio","input_audio":{{"data":"{picture}","format":"wav"}}}}"#
-            ),
-        ] {
-            let body = format!(r#"{{"messages":[{{"role":"user","content":[{part}]}}]}}"#);
-            // A thousand, one for each of its kilobytes, and the message.
-            check(Operation::Chat, &body, "2028 input", 1, None);
-        }
-    }
-
-    #[test]
-    fn embeddings_have_no_answer() {
-        check(Operation::Embedding, r#"{"input":["abcd","efgh"]}"#, "2 input", 0, None);
-        check(Operation::Embedding, r#"{"input":[[1,2,3],[4]]}"#, "4 input", 0, None);
-        check(Operation::Completion, r#"{"prompt":[1,2,3],"max_tokens":9}"#, "3 input", 1, Some(9));
-    }
-
-    #[test]
-    fn speech_is_counted_in_characters_and_pictures_one_by_one() {
-        check(Operation::Speech, r#"{"input":"Grüße, Welt!"}"#, "3 input, 12 characters", 0, None);
-        check(
-            Operation::Image,
-            r#"{"prompt":"A hat on a cat","n":3}"#,
-            "4 input, 3 image",
-            0,
-            None,
-        );
-        let form = b"--x\r\ncontent-disposition: form-data; name=\"n\"\r\n\r\n12\r\n--x--";
-        let demand = Demand::of(Operation::Image, true, form);
-        assert_eq!(demand.given[Unit::Image], 12);
-    }
-
-    #[test]
-    fn a_recording_lasts_as_long_as_its_bytes() {
-        let seconds = |body: &[u8]| {
-            let demand = Demand::of(Operation::Transcription, true, body);
-            demand.given[Unit::AudioSecond]
-        };
-        assert_eq!(seconds(&[0; 6_000]), 1_500);
-        let mut wav = b"--x\r\n\r\nRIFF\0\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0".to_vec();
-        wav.extend_from_slice(&16_000_u32.to_le_bytes());
-        wav.extend_from_slice(&32_000_u32.to_le_bytes());
-        wav.resize(96_000, 0);
-        assert_eq!(seconds(&wav), 3_000);
-        // A header that says nothing, and one that is cut off.
-        let nothing = b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\0\0\0\0\0\0\0\0";
-        assert_eq!(seconds(nothing), 8);
-        assert_eq!(seconds(b"RIFF\0\0\0\0WAVEfmt "), 4);
-    }
-}
+mod tests;

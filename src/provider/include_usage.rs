@@ -30,7 +30,7 @@ pub struct GivenTwice(pub &'static str);
 /// A `body` that isn't an object, or whose options are none, is left for the provider to refuse.
 pub fn ask(dialect: Dialect, operation: Operation, body: &Bytes) -> Result<Asked, GivenTwice> {
     let tells_when_asked = match dialect {
-        Dialect::OpenAi | Dialect::Azure => {
+        Dialect::OpenAi | Dialect::Azure | Dialect::DeepSeek => {
             matches!(operation, Operation::Chat | Operation::Completion)
         }
         // These tell their usage unasked, each in its own way.
@@ -39,7 +39,6 @@ pub fn ask(dialect: Dialect, operation: Operation, body: &Bytes) -> Result<Asked
         | Dialect::Vertex
         | Dialect::OpenRouter
         | Dialect::Mistral
-        | Dialect::DeepSeek
         | Dialect::Cohere
         | Dialect::Ollama
         | Dialect::Bedrock => false,

@@ -90,7 +90,7 @@ fn message(request: &Request, content: &Value, text: Option<&str>) -> Value {
         "usage": {
             "input_tokens": tokens.input,
             "cache_creation_input_tokens": 0,
-            "cache_read_input_tokens": 0,
+            "cache_read_input_tokens": tokens.cached,
             "output_tokens": if text.is_some() { tokens.output } else { 1 },
             "service_tier": "standard",
         },

@@ -20,6 +20,8 @@ async fn each_request_is_one_line_whatever_became_of_it() {
     let mut world = Setup::new().account("a", 2).account("broke", 0).start().await;
     let served = world.chat("a").send().await;
     world.stream("a").sim("break=after:3").breaks().await;
+    // What the call before holds would only be held, not gone.
+    world.resolved().await;
     world.chat("a").send().await;
     world.chat("broke").send().await;
     world.ask("GET", "/v1/models").of("a").send().await;

@@ -1,6 +1,7 @@
 //! Calls whose work has a price: what the provider reports is charged, to the millionth.
 
 mod broken;
+mod dialects;
 mod left;
 mod owed;
 mod reported;

@@ -9,7 +9,7 @@ pub(super) const TRANSCRIPTION: Shape =
 /// Speech answers in sound.
 pub(super) const SPEECH: Shape = Shape { answers_in: Some(Unit::AudioOutput), ..TRANSCRIPTION };
 
-fn number(path: &str) -> Option<Number> {
+fn number(path: &str, _: &str) -> Option<Number> {
     // The verbose form of a transcription told its length before there was any usage.
     if path == "duration" {
         return Some(Number::Of(Unit::AudioSecond));

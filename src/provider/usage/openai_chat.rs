@@ -10,10 +10,16 @@ pub(super) const SHAPE: Shape =
 /// Embeddings have no words.
 pub(super) const EMBEDDINGS: Shape = Shape { is_output: |_, _| false, answers_in: None, ..SHAPE };
 
-fn number(path: &str) -> Option<Number> {
+fn number(path: &str, _: &str) -> Option<Number> {
+    let path = path.strip_prefix("x_groq.").unwrap_or(path);
     Some(match path.strip_prefix("usage.")? {
         "prompt_tokens" => Number::AllInput,
-        "prompt_tokens_details.cached_tokens" => Number::Of(Unit::CachedInput),
+        // The second is DeepSeek's.
+        "prompt_tokens_details.cached_tokens" | "prompt_cache_hit_tokens" => {
+            Number::Of(Unit::CachedInput)
+        }
+        // Mistral's.
+        "prompt_audio_seconds" => Number::Of(Unit::AudioSecond),
         "prompt_tokens_details.cache_write_tokens" => Number::Of(Unit::CacheWrites),
         "prompt_tokens_details.audio_tokens" => Number::Of(Unit::AudioInput),
         "prompt_tokens_details.image_tokens" => Number::Of(Unit::ImageInput),

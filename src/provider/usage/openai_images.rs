@@ -6,7 +6,7 @@ use crate::credit::Unit;
 pub(super) const SHAPE: Shape =
     Shape { number, is_output: |_, _| false, image, answers_in: Some(Unit::ImageOutput) };
 
-fn number(path: &str) -> Option<Number> {
+fn number(path: &str, _: &str) -> Option<Number> {
     Some(match path.strip_prefix("usage.")? {
         "input_tokens" => Number::AllInput,
         "input_tokens_details.image_tokens" => Number::Of(Unit::ImageInput),

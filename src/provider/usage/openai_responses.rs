@@ -6,7 +6,7 @@ use crate::credit::Unit;
 pub(super) const SHAPE: Shape =
     Shape { number, is_output, image: |_, _| false, answers_in: Some(Unit::Output) };
 
-fn number(path: &str) -> Option<Number> {
+fn number(path: &str, _: &str) -> Option<Number> {
     let path = path.strip_prefix("response.").unwrap_or(path);
     Some(match path.strip_prefix("usage.")? {
         "input_tokens" => Number::AllInput,

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 
+use super::seen::millis;
 use super::*;
 
 /// One answer, and what it reports.

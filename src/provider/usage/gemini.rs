@@ -1,0 +1,60 @@
+//! `usageMetadata`, which each piece of a stream repeats and counts from the start: what came last holds also where the
+//! stream breaks off. Thoughts and the words of tools are counted beside the rest.
+
+use super::{Number, Shape};
+use crate::credit::Unit;
+
+pub(super) const SHAPE: Shape =
+    Shape { number, is_output, image: |_, _| false, answers_in: Some(Unit::Output) };
+
+/// Embeddings have no words.
+pub(super) const EMBEDDINGS: Shape = Shape { is_output: |_, _| false, answers_in: None, ..SHAPE };
+
+fn number(path: &str, modality: &str) -> Option<Number> {
+    // A stream without `alt=sse` is one long list.
+    let path = path.strip_prefix("[].").unwrap_or(path);
+    if let Some(name) = path.strip_prefix("usage.").or(path.strip_prefix("interaction.usage.")) {
+        return interaction(name);
+    }
+    Some(match path.strip_prefix("usageMetadata.")? {
+        "promptTokenCount" => Number::AllInput,
+        "cachedContentTokenCount" => Number::Of(Unit::CachedInput),
+        "toolUsePromptTokenCount" => Number::Beside(Unit::Input),
+        "candidatesTokenCount" => Number::AllOutput,
+        "thoughtsTokenCount" => Number::Beside(Unit::Reasoning),
+        "promptTokensDetails[].tokenCount" => {
+            Number::Of(special(modality, Unit::AudioInput, Unit::ImageInput)?)
+        }
+        "candidatesTokensDetails[].tokenCount" => {
+            Number::Of(special(modality, Unit::AudioOutput, Unit::ImageOutput)?)
+        }
+        _ => return None,
+    })
+}
+
+fn special(modality: &str, audio: Unit, image: Unit) -> Option<Unit> {
+    match modality {
+        "AUDIO" => Some(audio),
+        "IMAGE" => Some(image),
+        _ => None,
+    }
+}
+
+/// What the interactions API calls the same things.
+fn interaction(name: &str) -> Option<Number> {
+    Some(match name {
+        "total_input_tokens" => Number::AllInput,
+        "total_cached_tokens" => Number::Of(Unit::CachedInput),
+        "total_tool_use_tokens" => Number::Beside(Unit::Input),
+        "total_output_tokens" => Number::AllOutput,
+        "total_thought_tokens" => Number::Beside(Unit::Reasoning),
+        _ => return None,
+    })
+}
+
+/// Text, and what a function is called with.
+fn is_output(path: &str, _: &str) -> bool {
+    let path = path.strip_prefix("[].").unwrap_or(path);
+    path.strip_prefix("candidates[].content.parts[].")
+        .is_some_and(|part| part == "text" || part.starts_with("functionCall."))
+}

@@ -1,0 +1,143 @@
+//! The numbers and words of an answer, as they come, and the work that they come to.
+
+use super::{Number, Shape};
+use crate::credit::{Unit, Usage};
+use crate::provider::json::Sink;
+use crate::provider::tokens::Tally;
+
+/// What the documents of one answer have told so far.
+#[derive(Debug)]
+pub(super) struct Seen {
+    shape: &'static Shape,
+    all_input: Option<u64>,
+    all_output: Option<u64>,
+    special: [Option<u64>; Unit::ALL.len()],
+    beside: [Option<u64>; Unit::ALL.len()],
+    images: u64,
+    pub(super) is_job: bool,
+    pub(super) words: Tally,
+    /// What this document says that it is.
+    kind: String,
+    /// The last word that said of what kind the tokens are that follow.
+    modality: String,
+    /// The text that is being read was generated.
+    in_output: bool,
+}
+
+impl Seen {
+    pub(super) fn new(shape: &'static Shape) -> Self {
+        Self {
+            shape,
+            all_input: None,
+            all_output: None,
+            special: [None; Unit::ALL.len()],
+            beside: [None; Unit::ALL.len()],
+            images: 0,
+            is_job: false,
+            words: Tally::default(),
+            kind: String::new(),
+            modality: String::new(),
+            in_output: false,
+        }
+    }
+
+    fn of(&self, unit: Unit) -> u64 {
+        self.special[unit as usize].unwrap_or_default()
+    }
+
+    /// What follows is another document, which says itself what it is.
+    pub(super) fn next_document(&mut self) {
+        self.kind.clear();
+    }
+
+    pub(super) fn knows_input(&self) -> bool {
+        self.all_input.is_some()
+    }
+
+    pub(super) fn tells_seconds(&self) -> bool {
+        self.special[Unit::AudioSecond as usize].is_some()
+    }
+
+    pub(super) fn tells_tokens(&self) -> bool {
+        self.shape.answers_in.map_or(self.all_input, |_| self.all_output).is_some()
+    }
+
+    /// The numbers, each counting what no other counts. Special tokens that are more than all are taken as they are.
+    pub(super) fn usage(&self) -> Usage {
+        let special_input =
+            [Unit::CachedInput, Unit::CacheWrites, Unit::AudioInput, Unit::ImageInput];
+        let special_output = [Unit::Output, Unit::Reasoning, Unit::AudioOutput, Unit::ImageOutput];
+        let rest = |all: Option<u64>, special: &[Unit]| {
+            let special = special.iter().map(|unit| self.of(*unit)).fold(0, u64::saturating_add);
+            all.unwrap_or_default().saturating_sub(special)
+        };
+        let mut usage = Usage::NOTHING
+            .with(Unit::Input, rest(self.all_input, &special_input))
+            .with(
+                self.shape.answers_in.unwrap_or(Unit::Output),
+                rest(self.all_output, &special_output),
+            )
+            .with(Unit::AudioSecond, self.of(Unit::AudioSecond))
+            .with(Unit::Image, self.images);
+        for unit in special_input.into_iter().chain(special_output) {
+            usage = usage.with(unit, self.of(unit));
+        }
+        for (unit, beside) in Unit::ALL.into_iter().zip(self.beside) {
+            usage = usage.with(unit, beside.unwrap_or_default());
+        }
+        usage
+    }
+}
+
+impl Sink for Seen {
+    fn number(&mut self, path: &str, number: &str) {
+        let Some(what) = (self.shape.number)(path, &self.modality) else { return };
+        let Some(millis) = millis(number) else { return };
+        let whole = Some(millis / 1_000);
+        match what {
+            Number::AllInput => self.all_input = whole,
+            Number::AllOutput => self.all_output = whole,
+            Number::Of(Unit::AudioSecond) => {
+                self.special[Unit::AudioSecond as usize] = Some(millis);
+            }
+            Number::Of(unit) => self.special[unit as usize] = whole,
+            Number::Beside(unit) => self.beside[unit as usize] = whole,
+        }
+    }
+
+    fn begin(&mut self, path: &str) {
+        self.in_output = (self.shape.is_output)(path, &self.kind);
+    }
+
+    fn piece(&mut self, piece: &[u8]) {
+        if self.in_output {
+            self.words.feed(piece);
+        }
+    }
+
+    fn end(&mut self, path: &str, word: Option<&str>) {
+        match (path, word) {
+            (path, Some(word)) if path.ends_with(".modality") => {
+                word.clone_into(&mut self.modality);
+            }
+            ("type" | "object" | "event_type", Some(word)) => {
+                word.clone_into(&mut self.kind);
+                self.images += u64::from((self.shape.image)("", word));
+            }
+            ("status", Some(word)) => self.is_job = matches!(word, "queued" | "in_progress"),
+            _ => {}
+        }
+    }
+
+    fn element(&mut self, path: &str) {
+        self.images += u64::from((self.shape.image)(path, &self.kind));
+    }
+}
+
+/// A decimal number without a sign or an exponent, in thousandths; further decimals are cut off.
+pub(super) fn millis(number: &str) -> Option<u64> {
+    let (whole, decimals) = number.split_once('.').unwrap_or((number, ""));
+    let thousandths: String = decimals.chars().chain("000".chars()).take(3).collect();
+    let whole: u64 = whole.parse().ok()?;
+    whole.checked_mul(1_000)?.checked_add(thousandths.parse().ok()?)
+}
