@@ -21,6 +21,7 @@ mod persistence;
 mod redis;
 mod refused;
 mod shared;
+mod side;
 mod trips;
 mod units;
 mod untouched;

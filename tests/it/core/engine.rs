@@ -14,12 +14,36 @@ use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use super::history::{self, History, Resolver};
+use crate::harness::SOON;
+use crate::side::{Backdoor, Side, run_all};
 
-/// Histories of 40 to 200 steps.
+/// Histories of 40 to 200 steps in the middle of which the file is closed and opened.
 const HISTORIES: u64 = 24;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn core_and_embedded_engine_keep_the_same_books() {
+    // In memory where that can be had: how much survives a crash is not the question here.
+    let memory = std::path::Path::new("/dev/shm");
+    let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+    let folder = folder.unwrap();
+    run_all(|seed| {
+        let path = folder.path().join(format!("{seed}.db"));
+        async move {
+            let now = Arc::new(AtomicI64::new(0));
+            let told = Arc::clone(&now);
+            let clock: Clock =
+                Arc::new(move || Timestamp::from_millis(told.load(Ordering::SeqCst)));
+            let ledger = Ledger::Sqlite(Arc::new(Store::open(&path, clock).unwrap()));
+            let file = rusqlite::Connection::open(&path).unwrap();
+            file.busy_timeout(SOON).unwrap();
+            Side::new(ledger, Backdoor::Sqlite(file), now, seed)
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_opened_again_keeps_the_same_books() {
     let folder = tempfile::tempdir().unwrap();
     let mut steps = 0;
     for seed in 0..HISTORIES {

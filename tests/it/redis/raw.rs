@@ -12,13 +12,13 @@ use super::redis_url;
 use creditgate::config::{Place, RedisUrl, Topology};
 
 /// To one server, or to whichever node of a cluster has the key.
-pub(super) struct Raw {
+pub struct Raw {
     connection: MultiplexedConnection,
     database: u16,
 }
 
 impl Raw {
-    pub(super) async fn open(url: &str) -> Self {
+    pub async fn open(url: &str) -> Self {
         let RedisUrl { topology, database, .. } = redis_url(url);
         let place = match topology {
             Topology::Single(place) => place,
@@ -28,27 +28,27 @@ impl Raw {
         Self { connection: connect(&place, database).await.unwrap(), database }
     }
 
-    pub(super) async fn ask(&mut self, words: &[&str]) -> Value {
+    pub async fn ask(&mut self, words: &[&str]) -> Value {
         self.try_ask(words).await.unwrap_or_else(|error| panic!("{words:?}: {error}"))
     }
 
     /// The answer as a text.
-    pub(super) async fn text(&mut self, words: &[&str]) -> String {
+    pub async fn text(&mut self, words: &[&str]) -> String {
         let answer = self.ask(words).await;
         ::redis::from_redis_value(answer).unwrap_or_else(|error| panic!("{words:?}: {error}"))
     }
 
     /// Whether the answer, a text, has this in it.
-    pub(super) async fn says(&mut self, words: &[&str], what: &str) -> bool {
+    pub async fn says(&mut self, words: &[&str], what: &str) -> bool {
         self.text(words).await.contains(what)
     }
 
     /// Whether the server says this of itself.
-    pub(super) async fn info(&mut self, what: &str) -> bool {
+    pub async fn info(&mut self, what: &str) -> bool {
         self.says(&["INFO", "everything"], what).await
     }
 
-    pub(super) async fn try_ask(&mut self, words: &[&str]) -> RedisResult<Value> {
+    pub async fn try_ask(&mut self, words: &[&str]) -> RedisResult<Value> {
         let mut command: Cmd = cmd(words[0]);
         command.arg(&words[1..]);
         loop {
