@@ -107,7 +107,11 @@ impl Tally {
 /// A connection beside the engine's.
 pub enum Backdoor {
     Redis(Raw),
-    Sqlite(rusqlite::Connection),
+    /// To a file, in a folder that goes with it.
+    Sqlite {
+        file: rusqlite::Connection,
+        _folder: tempfile::TempDir,
+    },
 }
 
 /// The engine and the core's books of one account.
@@ -219,7 +223,7 @@ impl Side {
                 let gone = raw.ask(&["HDEL", &key, &field]).await;
                 assert_eq!(gone, ::redis::Value::Int(1));
             }
-            Backdoor::Sqlite(file) => {
+            Backdoor::Sqlite { file, _folder } => {
                 let sql = "DELETE FROM operation WHERE id = ?1 AND step = 'hold'";
                 assert_eq!(file.execute(sql, [id.as_u128().to_be_bytes()]).unwrap(), 1);
             }

@@ -22,22 +22,20 @@ const HISTORIES: u64 = 24;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn core_and_embedded_engine_keep_the_same_books() {
-    // In memory where that can be had: how much survives a crash is not the question here.
-    let memory = std::path::Path::new("/dev/shm");
-    let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
-    let folder = folder.unwrap();
-    run_all(|seed| {
-        let path = folder.path().join(format!("{seed}.db"));
-        async move {
-            let now = Arc::new(AtomicI64::new(0));
-            let told = Arc::clone(&now);
-            let clock: Clock =
-                Arc::new(move || Timestamp::from_millis(told.load(Ordering::SeqCst)));
-            let ledger = Ledger::Sqlite(Arc::new(Store::open(&path, clock).unwrap()));
-            let file = rusqlite::Connection::open(&path).unwrap();
-            file.busy_timeout(SOON).unwrap();
-            Side::new(ledger, Backdoor::Sqlite(file), now, seed)
-        }
+    run_all(|seed| async move {
+        // In memory where that can be had: how much survives a crash is not the question here.
+        let memory = std::path::Path::new("/dev/shm");
+        let folder =
+            if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+        let folder = folder.unwrap();
+        let path = folder.path().join("ledger.db");
+        let now = Arc::new(AtomicI64::new(0));
+        let told = Arc::clone(&now);
+        let clock: Clock = Arc::new(move || Timestamp::from_millis(told.load(Ordering::SeqCst)));
+        let ledger = Ledger::Sqlite(Arc::new(Store::open(&path, clock).unwrap()));
+        let file = rusqlite::Connection::open(&path).unwrap();
+        file.busy_timeout(SOON).unwrap();
+        Side::new(ledger, Backdoor::Sqlite { file, _folder: folder }, now, seed)
     })
     .await;
 }
