@@ -20,6 +20,7 @@ mod directory;
 mod export;
 mod queries;
 pub(super) mod schema;
+mod sources;
 mod syncer;
 mod writer;
 
@@ -195,7 +196,7 @@ impl Store {
         source: &SourceId,
     ) -> Result<Option<Source>, LedgerError> {
         let (account, source) = (account.clone(), source.clone());
-        self.query(move |db| books::source_of(db, &account, &source)).await
+        self.query(move |db| sources::one(db, &account, &source)).await
     }
 
     pub(super) async fn audit(&self) -> Result<Report, LedgerError> {

@@ -57,6 +57,10 @@ impl Shard {
         ["hash", "stream", "set", "text"].map(|kind| self.key("probe", kind))
     }
 
+    fn operations(self, id: Id) -> String {
+        self.key("op", id.made_at().millis() / 3_600_000)
+    }
+
     fn key(self, kind: &str, name: impl std::fmt::Display) -> String {
         format!("{{s{:03}}}:{kind}:{name}", self.0)
     }
@@ -101,13 +105,15 @@ pub(super) fn fence_beside(key: &str) -> String {
 
 /// The keys of a step, in the order in which the scripts want them.
 pub(super) fn of_step(account: &AccountId, id: Id) -> [String; 5] {
+    // Hashed once: this is on the path of every call.
     let shard = Shard::of(account);
-    [books(account), sources(account), operations(account, id), shard.log(), shard.names()]
+    let [books, sources] = ["a", "src"].map(|kind| shard.key(kind, account));
+    [books, sources, shard.operations(id), shard.log(), shard.names()]
 }
 
 /// What is remembered of operations of the shard of `account` in the hour of `id`.
 pub(super) fn operations(account: &AccountId, id: Id) -> String {
-    Shard::of(account).key("op", id.made_at().millis() / 3_600_000)
+    Shard::of(account).operations(id)
 }
 
 /// A hash as lower-case hexadecimal digits.

@@ -49,6 +49,7 @@ impl ArchiveFile {
             db.pragma_update(None, "synchronous", "full")?;
             let step = db.transaction()?;
             step.execute_batch(include_str!("archive.sql"))?;
+            step.execute_batch(schema::ENTRIES)?;
             let row = params![label.archive, label.file, now.millis()];
             step.execute("INSERT INTO archive VALUES (?1, ?2, ?3)", row)?;
             write_positions(&step, positions)?;

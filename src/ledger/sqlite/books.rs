@@ -7,9 +7,10 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
+use super::sources;
 use crate::credit::{
     Account, AccountId, Broken, Done, Entry, ExpiredHold, Fact, Hold, Id, Lot, LotKind, Operation,
-    Part, REMEMBERED_MILLIS, Refusal, Reply, Source, SourceId, Timestamp, apply,
+    Part, REMEMBERED_MILLIS, Refusal, Reply, SourceId, Timestamp, apply,
 };
 use crate::ledger::fingerprint::fingerprint;
 
@@ -69,7 +70,7 @@ impl Books {
             }
         }
         let source = match operation.source() {
-            Some(source) => source_of(db, account, source)?,
+            Some(source) => sources::one(db, account, source)?,
             None => None,
         };
         let applied = apply(books, source.as_ref(), id, operation, now)
@@ -78,7 +79,7 @@ impl Books {
             write_entry(db, account, entry)?;
         }
         if let (Some(id), Some(source)) = (operation.source(), &applied.source) {
-            write_source(db, account, id, source)?;
+            sources::write(db, account, id, source)?;
         }
         // A stale hold decided nothing: the gateway reads the record again and asks under the same id.
         if !matches!(applied.reply.outcome, Err(Refusal::Stale { .. })) {
@@ -191,13 +192,16 @@ pub(super) fn bad_column(
     rusqlite::Error::FromSqlConversionFailure(at, rusqlite::types::Type::Text, error.into())
 }
 
-fn credits(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<crate::credit::Credits> {
+pub(super) fn credits(
+    row: &rusqlite::Row<'_>,
+    at: usize,
+) -> rusqlite::Result<crate::credit::Credits> {
     let micros: u64 = row.get(at)?;
     crate::credit::Credits::from_micros(micros)
         .ok_or_else(|| bad_column(at, "an amount is too large"))
 }
 
-fn read_kind(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<LotKind> {
+pub(super) fn read_kind(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<LotKind> {
     match row.get_ref(at)?.as_str()? {
         "plan" => Ok(LotKind::Plan),
         "gift" => Ok(LotKind::Gift),
@@ -315,67 +319,6 @@ pub(super) fn insert_entry(
         entry.fact.change(),
         entry.balance,
         to_json(&entry.fact)?,
-    ])?;
-    Ok(())
-}
-
-/// What is remembered of a source.
-pub(super) fn source_of(
-    db: &Connection,
-    account: &AccountId,
-    id: &SourceId,
-) -> rusqlite::Result<Option<Source>> {
-    let sql = "SELECT lot, kind, starts, ends, granted, expired, voided, reclaimed
-               FROM source WHERE account = ?1 AND id = ?2";
-    db.prepare_cached(sql)?.query_row([account.as_str(), id.as_str()], read_source).optional()
-}
-
-/// What is remembered of every source of `account`, by name.
-pub(super) fn sources_of(
-    db: &Connection,
-    account: &AccountId,
-) -> rusqlite::Result<Vec<(SourceId, Source)>> {
-    let sql = "SELECT lot, kind, starts, ends, granted, expired, voided, reclaimed, id
-               FROM source WHERE account = ?1 ORDER BY id";
-    let read = |row: &rusqlite::Row<'_>| {
-        let id: String = row.get(8)?;
-        Ok((id.try_into().map_err(|error| bad_column(8, error))?, read_source(row)?))
-    };
-    db.prepare_cached(sql)?.query_map([account.as_str()], read)?.collect()
-}
-
-fn read_source(row: &rusqlite::Row<'_>) -> rusqlite::Result<Source> {
-    Ok(Source {
-        lot: row.get(0)?,
-        kind: read_kind(row, 1)?,
-        start: Timestamp::from_millis(row.get(2)?),
-        end: Timestamp::from_millis(row.get(3)?),
-        granted: credits(row, 4)?,
-        expired: credits(row, 5)?,
-        voided: credits(row, 6)?,
-        reclaimed: credits(row, 7)?,
-    })
-}
-
-fn write_source(
-    db: &Transaction<'_>,
-    account: &AccountId,
-    id: &SourceId,
-    source: &Source,
-) -> rusqlite::Result<()> {
-    let sql = "INSERT INTO source VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
-               ON CONFLICT (account, id) DO UPDATE SET voided = ?9, reclaimed = ?10";
-    db.prepare_cached(sql)?.execute(params![
-        account.as_str(),
-        id.as_str(),
-        source.lot,
-        source.kind.as_str(),
-        source.start.millis(),
-        source.end.millis(),
-        source.granted.micros(),
-        source.expired.micros(),
-        source.voided.micros(),
-        source.reclaimed.micros(),
     ])?;
     Ok(())
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{OpenError, books, directory, queries, schema};
+use super::{OpenError, books, directory, queries, schema, sources};
 use crate::credit::{Account, AccountId, Done, Entry, Id, Refusal, Source, SourceId, Timestamp};
 use crate::directory::{Key, KeyHash, Record};
 use crate::ledger::audit::Report;
@@ -100,7 +100,7 @@ impl Export {
 
     /// What is remembered of every source of `account`.
     pub fn sources(&self, account: &AccountId) -> Result<Vec<(SourceId, Source)>, ExportError> {
-        Ok(books::sources_of(&self.db, account)?)
+        Ok(sources::all(&self.db, account)?)
     }
 
     /// The record of `account`.

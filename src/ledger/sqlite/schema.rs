@@ -13,6 +13,8 @@ use super::export::{self, Moved};
 const FORMAT: i64 = 1;
 /// The format of a file whose ledger was moved elsewhere: "gone". No version opens it for service.
 const MOVED: i64 = 0x676f_6e65;
+/// The table of entries, which never change.
+pub(super) const ENTRIES: &str = include_str!("entry.sql");
 /// Marks the file as ours, in `PRAGMA application_id`: "crgt".
 const APPLICATION: i64 = 0x6372_6774;
 /// How long a file may be another's before it counts as in use, and how often it is asked for meanwhile.
@@ -130,6 +132,7 @@ pub(super) fn wal(path: &Path) -> PathBuf {
 fn create(db: &mut Connection) -> rusqlite::Result<()> {
     let step = db.transaction()?;
     step.execute_batch(include_str!("schema.sql"))?;
+    step.execute_batch(ENTRIES)?;
     step.pragma_update(None, "application_id", APPLICATION)?;
     step.pragma_update(None, "user_version", FORMAT)?;
     step.commit()
