@@ -15,6 +15,9 @@ use crate::ledger::archive::Position;
 const LEASE: &str = include_str!("lease.lua");
 const ARCHIVE: &str = include_str!("archive.lua");
 
+const GIVE_BACK: &str =
+    "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end";
+
 /// Messages that go from a log at once.
 pub(in crate::ledger) const TRIMMED: u64 = 500;
 
@@ -104,11 +107,8 @@ impl Store {
     /// Gives the lease back, so that the next gateway need not wait for its end.
     pub(in crate::ledger) async fn give_back(&self, holder: &str) -> Result<(), LedgerError> {
         let lease = keys::ARCHIVE[1];
-        let found: Option<String> = self.ask(lease, cmd("GET").arg(lease)).await?;
-        if found.as_deref() == Some(holder) {
-            self.ask::<()>(lease, cmd("DEL").arg(lease)).await?;
-        }
-        Ok(())
+        // In one step: the lease may end, and be another's, at any moment.
+        self.ask(lease, cmd("EVAL").arg(GIVE_BACK).arg(1).arg(lease).arg(holder)).await
     }
 
     /// Tells a shard that it is archived up to `position`, so that what is old may go; asks how far it is without one.
