@@ -94,7 +94,7 @@ impl Metered {
     fn end(self, end: End) -> Bill {
         let bill = self.meter.bill(end);
         let (charge, outcome) = match bill.due {
-            Some(amount) => (Charge::Settle(amount, bill.work), HoldOutcome::Settled),
+            Some(amount) => (Charge::Settle(amount, bill.work, None), HoldOutcome::Settled),
             None => (Charge::Release, HoldOutcome::Released),
         };
         self.call.resolve(charge);

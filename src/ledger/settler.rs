@@ -18,16 +18,16 @@ mod settle;
 
 use super::Ledger;
 use super::journal::{Counts, Journal, JournalError, NotAllowed, Waiting};
-use crate::credit::{AccountId, Credits, Id, Operation, Period, Work};
+use crate::credit::{AccountId, Credits, Id, Job, Operation, Period, Work};
 
 /// Calls that run or wait for their settlement in memory, at once.
 const SLOTS: u32 = 16_384;
 
 /// What a call is to be charged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Charge {
-    /// This much, for this work where the work decides.
-    Settle(Credits, Option<Work>),
+    /// This much, for this work where the work decides, which the job goes on with.
+    Settle(Credits, Option<Work>, Option<Job>),
     /// Nothing: no work was done for the caller.
     Release,
 }
@@ -69,9 +69,11 @@ struct Allowed {
 }
 
 struct Settlement {
+    account: AccountId,
     id: Id,
-    running: Arc<Running>,
-    charge: Charge,
+    operation: Operation,
+    /// Of a call that stands in the journal without a hold.
+    allowed: Option<Allowed>,
     _slot: Slot,
 }
 
@@ -113,6 +115,21 @@ impl Settler {
         });
         self.running().insert(id, Arc::clone(&running));
         Call { settler: self.clone(), id, running, slot: Some(slot) }
+    }
+
+    /// Corrects what the job of `call` was charged to `amount`, under the new `id`.
+    pub fn correct(
+        &self,
+        slot: Slot,
+        (account, id): (AccountId, Id),
+        call: Id,
+        amount: Credits,
+        work: Option<Work>,
+    ) {
+        let operation = Operation::Correct { call, amount, work };
+        let settlement = Settlement { account, id, operation, allowed: None, _slot: slot };
+        // Fails only once the process ends; whoever asks for the job again brings it up again.
+        let _ = self.shared.settlements.send(settlement);
     }
 
     /// How long a hold lives without a heartbeat.
@@ -180,7 +197,7 @@ impl Call {
             account: self.running.account.clone(),
             id: self.id,
             allowed: amount,
-            operation: Operation::Charge { amount: Credits::ZERO, period, work: None },
+            operation: Operation::Charge { amount: Credits::ZERO, period, work: None, job: None },
         };
         // Before it is awaited: whoever drops the call meanwhile takes back what was written.
         *self.running.allowed() = Some(Allowed { amount, period });
@@ -205,8 +222,9 @@ impl Call {
     fn send(&mut self, charge: Charge) {
         let Some(slot) = self.slot.take() else { return };
         self.settler.running().remove(&self.id);
-        let running = Arc::clone(&self.running);
-        let settlement = Settlement { id: self.id, running, charge, _slot: slot };
+        let (account, allowed) = (self.running.account.clone(), *self.running.allowed());
+        let operation = settle::asked(charge, allowed);
+        let settlement = Settlement { account, id: self.id, operation, allowed, _slot: slot };
         // Fails only once the process ends; the hold expires then.
         let _ = self.settler.shared.settlements.send(settlement);
     }
@@ -216,7 +234,7 @@ impl Drop for Call {
     fn drop(&mut self) {
         let charge = match self.running.done() {
             done if done.is_zero() => Charge::Release,
-            done => Charge::Settle(done, None),
+            done => Charge::Settle(done, None, None),
         };
         self.send(charge);
     }

@@ -117,7 +117,7 @@ async fn call_on(ledger: Ledger, account: Arc<Account>, stop: Arc<AtomicBool>) {
         let held = until_known(&ledger, &account.name, id, ask).await;
         assert!(matches!(held.outcome, Ok(Done::Held)), "{held:?}");
         let settled =
-            until_known(&ledger, &account.name, id, Operation::Settle { amount, work: None }).await;
+            until_known(&ledger, &account.name, id, Operation::Settle { amount, work: None, job: None }).await;
         match settled.outcome {
             Ok(Done::Settled { .. }) => account.charged.fetch_add(1, Ordering::SeqCst),
             Err(Refusal::AlreadyResolved) => account.gone.fetch_add(1, Ordering::SeqCst),
