@@ -297,10 +297,10 @@ impl Story {
 
     fn why(&self) -> String {
         if let Some((at, before)) = self.corrected {
-            let work = self.work.as_ref().map_or_else(
-                || "because the job did no work".to_owned(),
-                what_for,
-            );
+            let work = self
+                .work
+                .as_ref()
+                .map_or_else(|| "because the job did no work".to_owned(), what_for);
             return format!("{work} (corrected from {before} at {})", instant(at));
         }
         let work = self.work.as_ref();

@@ -117,7 +117,8 @@ fn details(fact: &Fact) -> String {
             let repaid = some(*repaid, |repaid| format!("; the debt is {repaid} less"));
             let lost = some(*lost, |lost| format!("; {lost} came from lots that have ended"));
             let owed = some(*owed, |owed| format!("; {owed} more is owed"));
-            let back = if back.is_empty() { String::new() } else { format!("; back{}", of_lots(back)) };
+            let back =
+                if back.is_empty() { String::new() } else { format!("; back{}", of_lots(back)) };
             format!(
                 "{charged} charged in all, corrected from {before}{}{back}{repaid}{lost}{owed}{}",
                 of_lots(parts),

@@ -477,7 +477,8 @@ async fn a_call_is_explained_from_its_hold_to_its_end() {
     let [settled, released, expired, late] =
         [api.hold(2).await, api.hold(2).await, api.hold(2).await, api.hold(2).await];
     assert_eq!(explained(settled).await["state"], "running");
-    api.apply(settled, Operation::Settle { amount: Credits::whole(1), work: None, job: None }).await;
+    api.apply(settled, Operation::Settle { amount: Credits::whole(1), work: None, job: None })
+        .await;
     api.apply(released, Operation::Release).await;
     let done = Credits::whole(1);
     let beat = Operation::Extend { beat: 1, more: Credits::ZERO, ttl_millis: 60_000, done };
@@ -506,8 +507,12 @@ async fn a_call_is_explained_from_its_hold_to_its_end() {
         assert!(sentence.contains(words), "{sentence}");
     }
     let [through, unpaid] = [api.fresh_id(), api.fresh_id()];
-    let charge =
-        |credits| Operation::Charge { amount: Credits::whole(credits), period: None, work: None, job: None };
+    let charge = |credits| Operation::Charge {
+        amount: Credits::whole(credits),
+        period: None,
+        work: None,
+        job: None,
+    };
     api.apply(through, charge(2)).await;
     api.apply(unpaid, charge(300)).await;
     for (call, charged, owed, words) in [

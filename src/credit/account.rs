@@ -283,12 +283,10 @@ impl Account {
         let surplus = self.jobs.len().saturating_sub(JOBS_MAX);
         self.jobs.drain(..surplus);
         let jobs = &self.jobs;
-        let may_return = |no: u32| {
-            jobs.iter().flat_map(|job| &job.parts).any(|part| part.lot == no)
-        };
-        let is_needed = |lot: &Lot| {
-            at < lot.end && (lot.kind == LotKind::Plan || may_return(lot.no))
-        };
+        let may_return =
+            |no: u32| jobs.iter().flat_map(|job| &job.parts).any(|part| part.lot == no);
+        let is_needed =
+            |lot: &Lot| at < lot.end && (lot.kind == LotKind::Plan || may_return(lot.no));
         self.lots.retain(|lot| !lot.remaining.is_zero() || is_needed(lot));
         self.expired.retain(|hold| at < hold.settle_until);
         let surplus = self.expired.len().saturating_sub(HOLDS_MAX);

@@ -123,9 +123,7 @@ impl Step {
             Operation::Extend { more, ttl_millis, done, .. } => {
                 self.extend(*more, *ttl_millis, *done)?
             }
-            Operation::Settle { amount, work, job } => {
-                self.settle(*amount, *work, job.clone())?
-            }
+            Operation::Settle { amount, work, job } => self.settle(*amount, *work, job.clone())?,
             Operation::Release => self.release()?,
             Operation::Charge { amount, period, work, job } => {
                 self.charge(*amount, *period, *work, job.clone())?

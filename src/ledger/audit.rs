@@ -241,7 +241,8 @@ impl Auditor {
                 let returned = sum(back, repaid.saturating_add(*lost));
                 let taken = sum(parts, *owed);
                 if before.saturating_add(taken) != charged.saturating_add(returned) {
-                    let what = format!("{hold}: {before} and {taken} less {returned} is no {charged}");
+                    let what =
+                        format!("{hold}: {before} and {taken} less {returned} is no {charged}");
                     self.broken(entry.seq, what);
                 }
                 let missing = charged.saturating_sub(*before);

@@ -18,7 +18,8 @@ fn settle(account: &str, number: u128) -> Waiting {
 }
 
 fn charged(mut call: Waiting) -> Waiting {
-    call.operation = Operation::Charge { amount: call.allowed, period: None, work: None, job: None };
+    call.operation =
+        Operation::Charge { amount: call.allowed, period: None, work: None, job: None };
     call
 }
 

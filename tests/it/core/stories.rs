@@ -75,7 +75,12 @@ impl Story {
     fn charge(&mut self, id: u128, amount: u64) -> Result<Done, Refusal> {
         self.step(
             id,
-            &Operation::Charge { amount: micros(amount), period: self.period, work: None, job: None },
+            &Operation::Charge {
+                amount: micros(amount),
+                period: self.period,
+                work: None,
+                job: None,
+            },
         )
     }
 

@@ -150,7 +150,8 @@ async fn a_full_memory_stops_holds_and_nothing_that_charges() {
     let settle = Operation::Settle { amount: Credits::whole(1), work: None, job: None };
     let settled = ledger.apply(&account, id, settle).await.unwrap();
     assert!(matches!(settled.outcome, Ok(Done::Settled { .. })));
-    let charge = Operation::Charge { amount: Credits::whole(1), period: None, work: None, job: None };
+    let charge =
+        Operation::Charge { amount: Credits::whole(1), period: None, work: None, job: None };
     let charged = ledger.apply(&account, new_id(), charge).await.unwrap();
     assert!(matches!(charged.outcome, Ok(Done::Settled { .. })));
 }

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use super::{Unreadable, Words, credits, id, kind, parsed, parts};
-use crate::credit::{Account, Credits, ExpiredHold, Hold, Id, Lot, OpenJob, Source, SourceId, Timestamp};
+use crate::credit::{
+    Account, Credits, ExpiredHold, Hold, Id, Lot, OpenJob, Source, SourceId, Timestamp,
+};
 
 /// The format of the fields, which books.lua checks.
 const FORMAT: u64 = 1;
