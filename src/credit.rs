@@ -27,6 +27,6 @@ pub use lot::{Lot, LotKind, Part, Source};
 pub use operation::{Done, Operation, Refusal, Reply};
 pub use period::{Period, purchase_end};
 pub use price::{ModelGlob, Price, PriceList, PriceSource, Quote, Rule};
-pub use rates::Rates;
+pub use rates::{BadRates, Rates};
 pub use time::Timestamp;
 pub use usage::{BadWork, Basis, Unit, Usage, Work};
