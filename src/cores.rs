@@ -25,7 +25,7 @@ pub fn seat() -> usize {
 
 /// The threads. They run until [`Cores::stop`].
 pub struct Cores {
-    cores: Vec<Core>,
+    all: Vec<Core>,
     threads: Vec<JoinHandle<()>>,
     stop: CancellationToken,
 }
@@ -46,10 +46,10 @@ impl Cores {
     /// Starts `number` threads.
     pub fn start(number: NonZeroUsize) -> io::Result<Self> {
         let stop = CancellationToken::new();
-        let (mut cores, mut threads) = (Vec::new(), Vec::new());
+        let (mut all, mut threads) = (Vec::new(), Vec::new());
         for seat in 1..=number.get() {
             let runtime = Builder::new_current_thread().enable_all().build()?;
-            cores.push(Core { runtime: runtime.handle().clone(), connections: Arc::default() });
+            all.push(Core { runtime: runtime.handle().clone(), connections: Arc::default() });
             let stop = stop.clone();
             threads.push(std::thread::Builder::new().name(format!("serve-{seat}")).spawn(
                 move || {
@@ -58,12 +58,12 @@ impl Cores {
                 },
             )?);
         }
-        Ok(Self { cores, threads, stop })
+        Ok(Self { all, threads, stop })
     }
 
     /// All of them, in the order of their seats.
     pub fn all(&self) -> Vec<Core> {
-        self.cores.clone()
+        self.all.clone()
     }
 
     /// Ends the threads, and with them whatever still runs there.
