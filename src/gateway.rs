@@ -20,6 +20,7 @@ mod body;
 mod charging;
 mod headers;
 mod hold;
+mod jobs;
 mod limits;
 mod meter;
 mod outage;
@@ -38,6 +39,7 @@ use auth::Caller;
 use body::{Budget, Outgoing, Unread};
 use charging::Charging;
 use headers::Told;
+use jobs::{Jobs, Watch};
 use limits::Limits;
 use meter::Metered;
 use outage::Outage;
@@ -71,6 +73,7 @@ pub struct Gateway {
     clock: Clock,
     limits: Limits,
     outage: Outage,
+    jobs: Jobs,
     /// The memory for request bodies.
     bodies: Budget,
     after_leaving: AfterLeaving,
@@ -95,6 +98,8 @@ enum Outcome {
 struct Passing {
     metered: Option<Box<Metered>>,
     sieve: Option<Sieve>,
+    /// Reads what the answer says of a job.
+    watch: Option<Box<Watch>>,
 }
 
 impl Gateway {
@@ -111,6 +116,7 @@ impl Gateway {
         let bodies = Budget::new(config.limits.buffered_bodies);
         let limits = Limits::new();
         let outage = Outage::new(config.outage.clone(), Arc::clone(&metrics));
+        let jobs = Jobs::new(ledger.clone(), settler.clone(), Arc::clone(&metrics));
         let stop = CancellationToken::new();
         let after_leaving = AfterLeaving { read_on: config.metering.read_on(), stop };
         Self {
@@ -123,6 +129,7 @@ impl Gateway {
             clock,
             limits,
             outage,
+            jobs,
             bodies,
             after_leaving,
         }
@@ -187,8 +194,12 @@ impl Gateway {
         if matches!(terms, Terms::Free) {
             let body = body.take().ok_or(Rejection::Internal)?;
             let body = Outgoing::Through(Paced::new(body, self.config.limits.body_idle_timeout));
-            let response = self.send(&target, head, body, false, record).await?;
-            return Ok(Outcome::Passed(response, Passing::default()));
+            let job = self.jobs.asked_for(&caller.record.account, &head.method, &target.place);
+            let response = self.send(&target, head, body, job.is_some(), record).await?;
+            let job = job.filter(|_| response.status().is_success());
+            let route = target.place.route;
+            let watch = job.and_then(|job| self.jobs.watch(job, route, response.headers()));
+            return Ok(Outcome::Passed(response, Passing { watch, ..Passing::default() }));
         }
 
         let limits = &self.config.limits;
@@ -223,7 +234,7 @@ impl Gateway {
         let meter = charging.meter(evidence(route, response.headers()), response.headers());
         let (after, metrics) = (self.after_leaving.clone(), Arc::clone(&self.metrics));
         let metered = Some(Box::new(Metered { call, meter, after, metrics, running }));
-        Ok(Outcome::Passed(response, Passing { metered, sieve }))
+        Ok(Outcome::Passed(response, Passing { metered, sieve, watch: None }))
     }
 
     /// Finds the provider and classifies the path that it will be sent.
@@ -323,7 +334,7 @@ impl Gateway {
     fn pass(
         &self,
         response: Response<Incoming>,
-        Passing { metered, sieve }: Passing,
+        Passing { metered, sieve, watch }: Passing,
         mut record: Record,
     ) -> Response<Answer> {
         record.status = Some(response.status());
@@ -335,7 +346,7 @@ impl Gateway {
         if sieve.is_some() {
             head.headers.remove(CONTENT_LENGTH);
         }
-        let body = Answer::passed(body, sieve, metered, record, stream);
+        let body = Answer::passed(body, sieve, metered, watch, record, stream);
         Response::from_parts(head, body)
     }
 

@@ -85,6 +85,8 @@ vocabulary! {
     charged: Counter<u64, AtomicU64> = "charged_microcredits", Counter::default();
     /// Calls charged, by what the charge is based on.
     charges: Family<ChargeLabels, Counter> = "charges", Family::default();
+    /// Charges of jobs that were corrected when their end was seen, up or down.
+    job_corrections: Counter = "job_corrections", Counter::default();
     /// Work that was charged by its units, by unit; seconds of sound in milliseconds.
     work: Family<UnitLabels, Counter> = "work_units", Family::default();
     /// Holds on credits that ended, by outcome.
@@ -167,6 +169,11 @@ impl Metrics {
     /// A streamed answer is open as long as the guard lives.
     pub fn stream_opened(&self) -> Open {
         Open::one_more(&self.streams)
+    }
+
+    /// The charge of a job is to be corrected.
+    pub fn job_corrected(&self) {
+        self.job_corrections.inc();
     }
 
     /// An account paid for a call, or for its work.

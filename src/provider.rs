@@ -17,6 +17,7 @@ mod evidence;
 mod frames;
 mod gemini;
 pub mod include_usage;
+pub mod job;
 mod json;
 mod mistral;
 mod ollama;

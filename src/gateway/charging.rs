@@ -12,8 +12,9 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName};
 
 use super::meter::End;
 use super::peek::Malformed;
-use crate::credit::{Basis, Credits, Price, Rates, Unit, Usage, Work};
+use crate::credit::{Basis, Credits, Job, Price, Rates, Unit, Usage, Work};
 use crate::provider::include_usage::{self, Asked, GivenTwice, Sieve};
+use crate::provider::job;
 use crate::provider::{Demand, Dialect, Evidence, Operation, Report, UsageReader};
 
 /// What a call is charged by.
@@ -159,6 +160,15 @@ impl Meter {
         matches!(self.by, By::Units(_))
     }
 
+    /// The job in which the work goes on, if the answer, which has ended, began one that can be asked for.
+    pub fn job(&self) -> Option<Job> {
+        let By::Units(counting) = &self.by else { return None };
+        let id = counting.began_job().then(|| counting.reader.job_id()).flatten()?;
+        let name = job::name(counting.order.dialect, id);
+        // A name that is no word is not remembered: its charge stands.
+        Job::new(&name, &counting.order.rates.to_string()).ok()
+    }
+
     /// What the call comes to.
     pub fn bill(&self, end: End) -> Bill {
         let nothing = Bill { due: None, work: None };
@@ -174,9 +184,13 @@ impl Meter {
 }
 
 impl Counting {
+    fn began_job(&self) -> bool {
+        self.reader.report().is_job || starts_job(self.order.operation)
+    }
+
     /// The work of an answer that has ended.
     fn whole(&self) -> Work {
-        if self.reader.report().is_job || starts_job(self.order.operation) {
+        if self.began_job() {
             return Work { basis: Basis::Estimated, usage: self.order.estimate };
         }
         self.so_far()

@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::charging::{Bill, Meter};
+use super::jobs::Watch;
 use super::limits::Running;
 use super::paced::{BodyError, Paced};
 use super::record::{Ending, Record};
@@ -55,6 +56,7 @@ struct Flow {
     /// Why the body broke off, while what had been held back of it still passes.
     broken: Option<BodyError>,
     metered: Option<Box<Metered>>,
+    watch: Option<Box<Watch>>,
     record: Option<Record>,
     _stream: Option<Open>,
     /// Its place among the requests in flight.
@@ -94,7 +96,9 @@ impl Metered {
     fn end(self, end: End) -> Bill {
         let bill = self.meter.bill(end);
         let (charge, outcome) = match bill.due {
-            Some(amount) => (Charge::Settle(amount, bill.work), HoldOutcome::Settled),
+            Some(amount) => {
+                (Charge::Settle(amount, bill.work, self.meter.job()), HoldOutcome::Settled)
+            }
             None => (Charge::Release, HoldOutcome::Released),
         };
         self.call.resolve(charge);
@@ -114,12 +118,13 @@ impl Answer {
         body: Incoming,
         sieve: Option<Sieve>,
         metered: Option<Box<Metered>>,
+        watch: Option<Box<Watch>>,
         record: Record,
         stream: Option<Open>,
     ) -> Self {
         let body = Paced::new(body, record.pause);
         let (record, broken, place) = (Some(record), None, None);
-        let mut flow = Flow { body, sieve, broken, metered, record, _stream: stream, place };
+        let mut flow = Flow { body, sieve, broken, metered, watch, record, _stream: stream, place };
         if flow.body.is_end_stream() {
             flow.end(End::Complete);
         }
@@ -147,6 +152,9 @@ impl Flow {
     /// The same, where the provider's side ended otherwise than the client's.
     fn end_for(&mut self, provider: End, client: End) {
         let bill = self.metered.take().map(|metered| metered.end(provider));
+        if let Some(watch) = self.watch.take().filter(|_| provider == End::Complete) {
+            watch.end();
+        }
         self.place = None;
         let Some(mut record) = self.record.take() else { return };
         record.ending = match client {
@@ -168,6 +176,9 @@ impl Flow {
                 Some(Ok(frame)) => {
                     if let (Some(metered), Some(bytes)) = (&mut self.metered, frame.data_ref()) {
                         metered.see(bytes);
+                    }
+                    if let (Some(watch), Some(bytes)) = (&mut self.watch, frame.data_ref()) {
+                        watch.see(bytes);
                     }
                     // hyper does not ask again once it has all the bytes that were announced.
                     let is_last = self.body.is_end_stream();

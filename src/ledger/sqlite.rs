@@ -18,6 +18,7 @@ mod archive;
 mod books;
 mod directory;
 mod export;
+mod jobs;
 mod queries;
 pub(super) mod schema;
 mod sources;

@@ -138,6 +138,11 @@ impl UsageReader {
         }
     }
 
+    /// The id that the answer gives to itself: that of the job, where it began one.
+    pub fn job_id(&self) -> Option<&str> {
+        self.seen.id.as_deref()
+    }
+
     /// What has been learnt so far.
     pub fn report(&self) -> Report {
         let is_opaque = matches!(self.layout, Layout::Opaque);

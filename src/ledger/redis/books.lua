@@ -10,17 +10,19 @@
 -- KEYS  1 account   hash   f format, q seq, t clock, g gate_until, v version, d debt, p plan_start, n lots_opened
 --                          L<no> kind:start:end:granted:remaining:held      S<no> the lot's source
 --                          H<id> deadline:done:parts                        E<id> order:charged:settle_until
+--                          J<id> order:correct_until:charged:owed:parts job
 --       2 sources   hash   source -> lot:kind:start:end:granted:expired:voided:reclaimed, for ever
 --       3 operations hash  id.step -> fingerprint outcome; one for each hour of the ids, gone 73 h after it
 --       4 log       stream a account, e entry
 --       5 names     sorted set of the shard's accounts
 -- Kinds of lots are P plan, G gift, B bought. Parts are lot=amount,lot=amount. `order` is the number of the entry that
--- let the hold expire.
+-- let the hold expire, or charged the job.
 --
 -- An entry: seq at op balance fact arguments. Facts: grant lot kind start end amount repaid [source] · gate until
 -- version · plan lot allowance change · hold id amount deadline parts · extend id parts deadline done · settle (or
--- settle_late) id charged parts owed [work] · charge id charged parts owed · release id · hold_expired id done parts
--- settle_until · lot_expired lot amount · repay parts · void lot total taken owed source. An id that is the operation's own is written =, no parts are -.
+-- settle_late) id charged parts owed [work] [job=…] · charge id charged parts owed [work] [job=…] · correct id charged
+-- before back repaid lost parts owed [work] · release id · hold_expired id done parts settle_until · lot_expired lot
+-- amount · repay parts · void lot total taken owed source. An id that is the operation's own is written =, no parts are -.
 
 local MAX = 4000000000000000
 local EXACT = 9007199254740991
@@ -28,6 +30,8 @@ local FOREVER = 253402300799000
 local REMEMBERED = 259200000
 local HOUR = 3600000
 local HOLDS_MAX = 1000
+local CORRECTABLE = 3024000000
+local JOBS_MAX = 256
 local FORMAT = '1'
 local PRIORITY = { P = 10, G = 15, B = 20 }
 
@@ -144,6 +148,17 @@ local function parse_expired(hold_id, given)
   }
 end
 
+-- A job's lots and what describes it are read when it is corrected: this is done for each of them in every step.
+local function parse_job(call, given)
+  local order, correct_until = string.match(given, '^(%d+):(%d+):')
+  if not order then
+    broken('a job can not be read')
+  end
+  return {
+    id = call, order = tonumber(order), correct_until = tonumber(correct_until), text = given,
+  }
+end
+
 local function source_text(source)
   return table.concat({
     text(source.lot), source.kind, text(source.start), text(source.fin), text(source.granted),
@@ -187,7 +202,7 @@ end
 
 local function load()
   old, entries, sources = {}, {}, {}
-  A = { lots = {}, holds = {}, expired = {} }
+  A = { lots = {}, holds = {}, expired = {}, jobs = {} }
   local stored = redis.call('HGETALL', KEYS[1])
   for i = 1, #stored, 2 do
     local field, value = stored[i], stored[i + 1]
@@ -199,6 +214,8 @@ local function load()
       A.holds[#A.holds + 1] = parse_hold(rest, value)
     elseif kind == 'E' then
       A.expired[#A.expired + 1] = parse_expired(rest, value)
+    elseif kind == 'J' then
+      A.jobs[#A.jobs + 1] = parse_job(rest, value)
     end
   end
   if old.f and old.f ~= FORMAT then
@@ -213,6 +230,7 @@ local function load()
   table.sort(A.lots, burns_before)
   table.sort(A.holds, by_id)
   table.sort(A.expired, in_order)
+  table.sort(A.jobs, in_order)
 end
 
 local function source_named(name)
@@ -282,12 +300,24 @@ local function take(parts)
   end
 end
 
--- Drops what no rule needs any more. Expired holds stand in the order in which they may be settled.
+-- Whether a correction may give credits back to the lot.
+local function may_return(no)
+  for _, job in ipairs(A.jobs) do
+    if string.find(job.text, '^[%d:]*[%d=,]*[:,]' .. text(no) .. '=') then
+      return true
+    end
+  end
+end
+
+-- Drops what no rule needs any more. Jobs and expired holds stand in the order in which they go.
 local function forget()
+  while A.jobs[1] and (now >= A.jobs[1].correct_until or #A.jobs > JOBS_MAX) do
+    table.remove(A.jobs, 1)
+  end
   for place = #A.lots, 1, -1 do
     local lot = A.lots[place]
     local current_plan = lot.kind == 'P' and now < lot.fin
-    if lot.remaining == 0 and not current_plan then
+    if lot.remaining == 0 and not current_plan and not (now < lot.fin and may_return(lot.no)) then
       table.remove(A.lots, place)
     end
   end
@@ -629,15 +659,34 @@ local function told(work)
   return work ~= '-' and work or nil
 end
 
-function operations.settle(amount, work)
+-- From now on the charge of the call may be corrected, if it began a job: `-` is none.
+local function await_job(job, charged, owed, parts)
+  if job == '-' then
+    return nil
+  end
+  local former = place_of(A.jobs, id)
+  if former then
+    table.remove(A.jobs, former)
+  end
+  local order, correct_until = A.q + 1, later(CORRECTABLE)
+  local numbers = { text(order), text(correct_until), text(charged), text(owed), parts_text(parts) }
+  A.jobs[#A.jobs + 1] = {
+    id = id, order = order, correct_until = correct_until,
+    text = table.concat(numbers, ':') .. ' ' .. job,
+  }
+  return 'job=' .. job
+end
+
+function operations.settle(amount, work, job)
   amount = number(amount, MAX)
   local place, late = place_of(A.holds, id), expired_place()
-  local parts, charged = {}, amount
+  local parts, charged, before = {}, amount, 0
   if place then
     parts = first_of(A.holds[place].parts, amount)
   elseif late then
     -- The confirmed part was charged when the hold expired.
-    charged = at_least_nothing(amount - A.expired[late].charged)
+    before = A.expired[late].charged
+    charged = at_least_nothing(amount - before)
   else
     return '!already_resolved'
   end
@@ -653,9 +702,12 @@ function operations.settle(amount, work)
   else
     table.remove(A.expired, late)
   end
+  local begun = await_job(job, capped(before + charged), owed, parts)
   take(parts)
   A.d = more(A.d, owed, 'debt')
-  record(place and 'settle' or 'settle_late', short(id), charged, parts, owed, told(work))
+  local words = { told(work) }
+  words[#words + 1] = begun
+  record(place and 'settle' or 'settle_late', short(id), charged, parts, owed, unpack(words))
   return 'settled ' .. text(charged) .. ' ' .. text(owed)
 end
 
@@ -673,9 +725,9 @@ function operations.release()
 end
 
 -- Charges a call that was let through while the ledger was away: a settlement, if its hold was placed after all.
-function operations.charge(amount, work, start, fin, allowance)
+function operations.charge(amount, work, job, start, fin, allowance)
   if may_settle() then
-    return operations.settle(amount, work)
+    return operations.settle(amount, work, job)
   end
   amount = number(amount, MAX)
   -- Nothing was reserved before the gate closed: then nothing leaves a lot.
@@ -689,10 +741,79 @@ function operations.charge(amount, work, start, fin, allowance)
   if A.d + owed > MAX then
     return '!too_much'
   end
+  local begun = await_job(job, amount, owed, parts)
   take(parts)
   A.d = more(A.d, owed, 'debt')
-  record('charge', short(id), amount, parts, owed, told(work))
+  local words = { told(work) }
+  words[#words + 1] = begun
+  record('charge', short(id), amount, parts, owed, unpack(words))
   return 'settled ' .. text(amount) .. ' ' .. text(owed)
+end
+
+-- Adds to `back` what of `amount` the lot was granted and does not have; how much that is.
+local function give(back, lot, amount)
+  local missing = at_least_nothing(lot.granted - lot.remaining)
+  for _, part in ipairs(back) do
+    if part.lot == lot.no then
+      missing = at_least_nothing(missing - part.amount)
+    end
+  end
+  local given = math.min(amount, missing)
+  if given > 0 then
+    back[#back + 1] = { lot = lot.no, amount = given }
+  end
+  return given
+end
+
+-- What a job was charged too much goes back, the last first: to the debt that it left, and to the lots that it came
+-- from. What was repaid of its debt goes to open lots, as far as something is missing there.
+local function returned(amount, job_owed, job_parts)
+  local owed, back = math.min(amount, job_owed), {}
+  local repaid, left = math.min(owed, A.d), amount - owed
+  for place = #job_parts, 1, -1 do
+    local part = job_parts[place]
+    local portion, lot = math.min(part.amount, left), lot_numbered(part.lot)
+    left = left - portion
+    if lot and now < lot.fin then
+      give(back, lot, portion)
+    end
+  end
+  local homeless = capped(left + owed - repaid)
+  for _, lot in ipairs(A.lots) do
+    if is_open(lot) then
+      homeless = homeless - give(back, lot, homeless)
+    end
+  end
+  return back, repaid, amount - repaid - sum(back)
+end
+
+-- The job of `call` turned out to cost `amount` in all.
+function operations.correct(call, amount, work)
+  amount = number(amount, MAX)
+  local place = place_of(A.jobs, call)
+  if not place or now >= A.jobs[place].correct_until then
+    return '!already_resolved'
+  end
+  local before, job_owed, job_parts =
+    string.match(A.jobs[place].text, '^%d+:%d+:(%d+):(%d+):([%d=,]*) ')
+  if not before then
+    broken('a job can not be read')
+  end
+  before, job_owed, job_parts = tonumber(before), tonumber(job_owed), parse_parts(job_parts)
+  local back, repaid, lost = returned(at_least_nothing(before - amount), job_owed, job_parts)
+  local parts, owed = unheld_parts(at_least_nothing(amount - before))
+  if A.d + owed > MAX or not has_room(sum(back)) then
+    return '!too_much'
+  end
+  table.remove(A.jobs, place)
+  for _, part in ipairs(back) do
+    local lot = lot_of(part)
+    lot.remaining = more(lot.remaining, part.amount, 'lot')
+  end
+  take(parts)
+  A.d = more(less(A.d, repaid, 'debt'), owed, 'debt')
+  record('correct', short(call), amount, before, back, repaid, lost, parts, owed, told(work))
+  return 'corrected ' .. text(before) .. ' ' .. text(amount) .. ' ' .. text(owed)
 end
 
 function operations.void(name, total)
@@ -797,6 +918,9 @@ local function fields()
   for _, hold in ipairs(A.expired) do
     fresh['E' .. hold.id] = hold.text
       or table.concat({ text(hold.order), text(hold.charged), text(hold.settle_until) }, ':')
+  end
+  for _, job in ipairs(A.jobs) do
+    fresh['J' .. job.id] = job.text
   end
   return fresh
 end

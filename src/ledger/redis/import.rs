@@ -310,18 +310,22 @@ impl<'a> Arrival<'a> {
     }
 }
 
-/// Of holds that ran out, the numbers of the entries which let them.
+/// Of holds that ran out and of jobs that may be corrected, the numbers of the entries which say so.
 #[derive(Default)]
 pub(in crate::ledger) struct Expiries(HashMap<Id, u64>);
 
 impl Expiries {
     /// Those of `books`, to be found among its entries.
     pub(in crate::ledger) fn of(books: &Account) -> Self {
-        Self(books.expired.iter().map(|hold| (hold.id, 0)).collect())
+        let holds = books.expired.iter().map(|hold| hold.id);
+        let jobs = books.jobs.iter().map(|job| job.call);
+        Self(holds.chain(jobs).map(|id| (id, 0)).collect())
     }
 
     pub(in crate::ledger) fn see(&mut self, entry: &Entry) {
-        if let Fact::HoldExpired { hold, .. } = &entry.fact
+        if let Fact::HoldExpired { hold, .. }
+        | Fact::Settle { hold, job: Some(_), .. }
+        | Fact::Charge { hold, job: Some(_), .. } = &entry.fact
             && let Some(number) = self.0.get_mut(hold)
         {
             *number = entry.seq;

@@ -3,7 +3,7 @@
 use ::redis::{Cmd, Script, cmd};
 
 use super::{keys, text};
-use crate::credit::{AccountId, Id, Operation, Period, Timestamp, Work};
+use crate::credit::{AccountId, Id, Job, Operation, Period, Timestamp, Work};
 
 /// The rules of money, which both scripts begin with.
 pub(super) const BOOKS: &str = include_str!("books.lua");
@@ -110,13 +110,17 @@ pub(super) fn is_durable(operation: &Operation) -> bool {
         | Operation::Extend { .. }
         | Operation::Settle { .. }
         | Operation::Release
-        | Operation::Charge { .. } => false,
+        | Operation::Charge { .. }
+        | Operation::Correct { .. } => false,
     }
 }
 
 fn resolves(operation: &Operation) -> bool {
     match operation {
-        Operation::Settle { .. } | Operation::Release | Operation::Charge { .. } => true,
+        Operation::Settle { .. }
+        | Operation::Release
+        | Operation::Charge { .. }
+        | Operation::Correct { .. } => true,
         Operation::Grant { .. }
         | Operation::Gate { .. }
         | Operation::Plan { .. }
@@ -134,6 +138,11 @@ fn heading(account: &AccountId, id: Id, now: Option<Timestamp>) -> [String; 4] {
 /// What a call is charged for, as one word.
 fn told(work: Option<&Work>) -> String {
     work.map_or_else(|| "-".to_owned(), Work::to_string)
+}
+
+/// The job that a call began, as one word.
+fn begun(job: Option<&Job>) -> String {
+    job.map_or_else(|| "-".to_owned(), Job::to_string)
 }
 
 fn arguments(operation: &Operation) -> Vec<String> {
@@ -173,14 +182,22 @@ fn arguments(operation: &Operation) -> Vec<String> {
             duration(*ttl_millis),
             done.micros().to_string(),
         ],
-        Operation::Settle { amount, work } => {
-            vec!["settle".into(), amount.micros().to_string(), told(work.as_ref())]
+        Operation::Settle { amount, work, job } => {
+            let (work, job) = (told(work.as_ref()), begun(job.as_ref()));
+            vec!["settle".into(), amount.micros().to_string(), work, job]
         }
         Operation::Release => vec!["release".into()],
-        Operation::Charge { amount, period, work } => {
-            let words = vec!["charge".into(), amount.micros().to_string(), told(work.as_ref())];
+        Operation::Charge { amount, period, work, job } => {
+            let (work, job) = (told(work.as_ref()), begun(job.as_ref()));
+            let words = vec!["charge".into(), amount.micros().to_string(), work, job];
             [words, month(period.as_ref())].concat()
         }
+        Operation::Correct { call, amount, work } => vec![
+            "correct".into(),
+            text::id(*call),
+            amount.micros().to_string(),
+            told(work.as_ref()),
+        ],
         Operation::Void { source, total } => {
             vec!["void".into(), source.to_string(), total.micros().to_string()]
         }

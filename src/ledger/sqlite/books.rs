@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
-use super::sources;
+use super::{jobs, sources};
 use crate::credit::{
     Account, AccountId, Broken, Done, Entry, ExpiredHold, Fact, Hold, Id, Lot, LotKind, Operation,
     Part, REMEMBERED_MILLIS, Refusal, Reply, SourceId, Timestamp, apply,
@@ -167,6 +167,7 @@ pub(super) fn read_account(db: &Connection, id: &AccountId) -> rusqlite::Result<
         })
     })?;
     account.holds = holds.collect::<Result<_, _>>()?;
+    account.jobs = jobs::read(db, id)?;
     Ok(Some(account))
 }
 
@@ -264,6 +265,7 @@ fn write_account(
             lot.held.micros(),
         ])?;
     }
+    jobs::write(db, id, &before.jobs, &after.jobs)?;
     write_holds(db, id, &before.holds, &after.holds)
 }
 
@@ -350,11 +352,11 @@ fn remember(
     db.prepare_cached(sql)?.execute(row).map(|_| ())
 }
 
-fn bytes(id: Id) -> [u8; 16] {
+pub(super) fn bytes(id: Id) -> [u8; 16] {
     id.as_u128().to_be_bytes()
 }
 
-fn to_json<T: serde::Serialize>(value: &T) -> rusqlite::Result<String> {
+pub(super) fn to_json<T: serde::Serialize>(value: &T) -> rusqlite::Result<String> {
     serde_json::to_string(value)
         .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
 }

@@ -8,6 +8,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::OpenError;
 use super::export::{self, Moved};
+use super::jobs;
 
 /// The format that this version reads and writes, in `PRAGMA user_version`.
 const FORMAT: i64 = 1;
@@ -61,6 +62,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
         0 => create(&mut db).map_err(sqlite)?,
         found => return Err(other_format(path, &db, found)),
     }
+    db.execute_batch(jobs::TABLE).map_err(sqlite)?;
     sync_folder(path).map_err(|source| OpenError::Io { path: path.to_owned(), source })?;
     Ok(db)
 }
@@ -73,7 +75,11 @@ pub(super) fn open_to_export(path: &Path) -> Result<Connection, OpenError> {
         Ok((application, format(&db)?))
     });
     match found.map_err(sqlite)? {
-        (APPLICATION, FORMAT | MOVED) => connect(path).map_err(sqlite),
+        (APPLICATION, FORMAT | MOVED) => {
+            let db = connect(path).map_err(sqlite)?;
+            db.execute_batch(jobs::TABLE).map_err(sqlite)?;
+            Ok(db)
+        }
         (APPLICATION, found) => {
             Err(OpenError::Format { path: path.to_owned(), found, known: FORMAT })
         }

@@ -116,11 +116,11 @@ fn hold(credits: u32) -> Operation {
 }
 
 fn settle(credits: u32) -> Operation {
-    Operation::Settle { amount: Credits::whole(credits), work: None }
+    Operation::Settle { amount: Credits::whole(credits), work: None, job: None }
 }
 
 fn charge(credits: u32) -> Operation {
-    Operation::Charge { amount: Credits::whole(credits), period: None, work: None }
+    Operation::Charge { amount: Credits::whole(credits), period: None, work: None, job: None }
 }
 
 #[tokio::test]

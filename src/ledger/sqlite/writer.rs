@@ -248,6 +248,7 @@ fn is_durable(operation: &Operation) -> bool {
         | Operation::Plan { .. }
         | Operation::Settle { .. }
         | Operation::Charge { .. }
+        | Operation::Correct { .. }
         | Operation::Void { .. } => true,
         Operation::Hold { .. } | Operation::Extend { .. } | Operation::Release => false,
     }

@@ -15,6 +15,8 @@ pub(super) struct Seen {
     beside: [Option<u64>; Unit::ALL.len()],
     images: u64,
     pub(super) is_job: bool,
+    /// The id of the answer, where it is a word.
+    pub(super) id: Option<String>,
     pub(super) words: Tally,
     /// What this document says that it is.
     kind: String,
@@ -34,6 +36,7 @@ impl Seen {
             beside: [None; Unit::ALL.len()],
             images: 0,
             is_job: false,
+            id: None,
             words: Tally::default(),
             kind: String::new(),
             modality: String::new(),
@@ -124,6 +127,7 @@ impl Sink for Seen {
                 word.clone_into(&mut self.kind);
                 self.images += u64::from((self.shape.image)("", word));
             }
+            ("id", Some(word)) if self.id.is_none() => self.id = Some(word.to_owned()),
             ("status", Some(word)) => self.is_job = matches!(word, "queued" | "in_progress"),
             _ => {}
         }
