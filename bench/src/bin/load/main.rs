@@ -17,7 +17,7 @@ use clap::Parser;
 use connection::{Connection, Progress};
 use creditgate_bench::{Poll, now};
 use report::Report;
-use request::Request;
+use request::Requests;
 
 /// Answers are awaited for so long after the end.
 const PATIENCE: u64 = 30_000_000_000;
@@ -61,7 +61,7 @@ struct Load {
     to: Vec<SocketAddr>,
     connections: Vec<Connection>,
     wanted: usize,
-    request: Request,
+    requests: Requests,
     schedule: Schedule,
     /// Requests that may still be begun.
     left: u64,
@@ -101,7 +101,7 @@ impl Load {
             to: arguments.to.clone(),
             connections: Vec::with_capacity(arguments.connections),
             wanted: arguments.connections,
-            request: Request::new(&arguments.request),
+            requests: Requests::new(&arguments.request),
             schedule,
             left: arguments.requests.unwrap_or(u64::MAX),
             in_flight: 0,
@@ -170,7 +170,7 @@ impl Load {
         }
         self.left -= 1;
         self.report.sent += 1;
-        match self.connections[index].send(self.request.next(), since) {
+        match self.connections[index].send(self.requests.next(index), since) {
             Ok(()) => self.in_flight += 1,
             Err(_) => self.report.broken += 1,
         }

@@ -10,9 +10,9 @@ pub struct Kind {
     /// What the provider is asked to do; see `provider --help`.
     #[arg(long, default_value = "at-once")]
     model: String,
-    /// The caller's key.
+    /// A caller's key. Connections take turns among several.
     #[arg(long, default_value = "none")]
-    key: String,
+    key: Vec<String>,
     /// Ask this path with GET, without a body, instead of a chat.
     #[arg(long)]
     get: Option<String>,
@@ -24,52 +24,67 @@ pub struct Kind {
     body_bytes: usize,
 }
 
-pub struct Request {
-    bytes: Vec<u8>,
-    /// How many accounts there are, and where the number stands.
-    accounts: Option<(u64, usize)>,
+/// What is sent, for each key.
+pub struct Requests {
+    of_keys: Vec<Request>,
+    /// Different accounts to name.
+    accounts: u64,
     count: u64,
 }
 
-impl Request {
+struct Request {
+    bytes: Vec<u8>,
+    /// Where the number of the account stands.
+    account: Option<usize>,
+}
+
+impl Requests {
     pub fn new(kind: &Kind) -> Self {
+        let of_keys = kind.key.iter().map(|key| Request::new(kind, key)).collect();
+        Self { of_keys, accounts: kind.accounts.unwrap_or(1), count: 0 }
+    }
+
+    /// The bytes of the next one of a connection.
+    pub fn next(&mut self, connection: usize) -> &[u8] {
+        let keys = self.of_keys.len();
+        let request = &mut self.of_keys[connection % keys];
+        if let Some(place) = request.account {
+            // A step that shares no factor with the number of accounts visits all of them in a scattered order.
+            let mut number = self.count.wrapping_mul(7_919) % self.accounts;
+            self.count += 1;
+            for digit in request.bytes[place..place + DIGITS].iter_mut().rev() {
+                *digit = b'0' + (number % 10) as u8;
+                number /= 10;
+            }
+        }
+        &request.bytes
+    }
+}
+
+impl Request {
+    fn new(kind: &Kind, key: &str) -> Self {
         let body = if kind.get.is_some() { String::new() } else { chat(kind) };
         let first = match &kind.get {
             Some(path) => format!("GET {path}"),
             None => "POST /v1/chat/completions".to_owned(),
         };
         let mut head = format!(
-            "{first} HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {}\r\n\
-             accept: application/json\r\nuser-agent: OpenAI/Python 1.99.0\r\n",
-            kind.key,
+            "{first} HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {key}\r\n\
+             accept: application/json\r\nuser-agent: OpenAI/Python 1.99.0\r\n"
         );
         if !body.is_empty() {
             head += "content-type: application/json\r\ncontent-length: ";
             head += &body.len().to_string();
             head += "\r\n";
         }
-        let accounts = kind.accounts.map(|accounts| {
+        let account = kind.accounts.map(|_| {
             head += "x-credits-account: bench-";
             let place = head.len();
             head += &"0".repeat(DIGITS);
             head += "\r\n";
-            (accounts, place)
+            place
         });
-        Self { bytes: (head + "\r\n" + &body).into_bytes(), accounts, count: 0 }
-    }
-
-    /// The bytes of the next one.
-    pub fn next(&mut self) -> &[u8] {
-        if let Some((accounts, place)) = self.accounts {
-            // A step that shares no factor with the number of accounts visits all of them in a scattered order.
-            let mut number = self.count.wrapping_mul(7_919) % accounts;
-            self.count += 1;
-            for digit in self.bytes[place..place + DIGITS].iter_mut().rev() {
-                *digit = b'0' + (number % 10) as u8;
-                number /= 10;
-            }
-        }
-        &self.bytes
+        Self { bytes: (head + "\r\n" + &body).into_bytes(), account }
     }
 }
 
