@@ -16,6 +16,8 @@ from .machine import Missing
 from .measure import (counted, cpu_time, load, loaded, memory, spread, user_instructions)
 from .world import MEASURED, OTHERS
 
+# Of an account that is measured for its size: an amount that somebody may have.
+SOME = 30_000
 BOTH = f"{MEASURED},{OTHERS}"
 MILLISECOND = 1_000_000
 STREAM = "stream-50x20ms"
@@ -77,7 +79,7 @@ def cpu(world, quick):
     rows = []
     for connections in (64, 256):
         order = ["nginx", "creditgate", "nginx", "lua", "nginx"]
-        rounds = take_turns(world, order, targets, 3 if quick else 10, connections=connections, millis=600)
+        rounds = take_turns(world, order, targets, 3 if quick else 15, connections=connections, millis=600)
         targets["creditgate"].check_charges()
         spent = lambda report: report["cpu"]
         ours, theirs = (ratios(rounds, name, "nginx", spent) for name in ("creditgate", "lua"))
@@ -147,7 +149,7 @@ def latency(world, quick):
     provider, redis = world.provider(), world.redis()
     targets = {"direct": provider, "lua": world.nginx(provider, redis),
                "creditgate": world.creditgate(provider, world.redis()).open_accounts()}
-    rounds = take_turns(world, ["direct", "creditgate", "direct", "lua", "direct"], targets, 2 if quick else 6,
+    rounds = take_turns(world, ["direct", "creditgate", "direct", "lua", "direct"], targets, 2 if quick else 8,
                         rate=1000, millis=3500, warm_millis=500)
     targets["creditgate"].check_charges()
     added = _added(rounds, "creditgate", lambda report: report["latency"]["p50"])
@@ -193,7 +195,7 @@ def streams(world, quick):
     targets = {"direct": provider, "nginx": world.nginx(provider),
                "creditgate": world.creditgate(provider, world.redis(), rule=PER_UNIT).open_accounts()}
     order = ["direct", "creditgate", "direct", "nginx", "creditgate", "nginx", "direct"]
-    rounds = take_turns(world, order, targets, 1 if quick else 3, connections=200, millis=3000, ramp_millis=1000,
+    rounds = take_turns(world, order, targets, 1 if quick else 4, connections=200, millis=3000, ramp_millis=1000,
                         warm_millis=1000, model=STREAM)
     targets["creditgate"].check_charges()
     spent = lambda report: report["cpu_of_piece"]
@@ -296,7 +298,7 @@ def accounts(world, quick):
     targets, ledgers, each = {}, {}, 0
     for name, count in (("few", few), ("many", many)):
         redis = world.redis()
-        gateway = world.creditgate(provider, redis).open_accounts(few, lots=3)
+        gateway = world.creditgate(provider, redis).open_accounts(few, credits=SOME, lots=3)
         if count > few:
             before = bulk.memory_used(redis)
             bulk.copy_account(redis, "bench-0000000", "bench-", few, count)
@@ -370,8 +372,10 @@ def _added(rounds, name, value):
     for slices in rounds:
         for index, (this, report) in enumerate(slices):
             if this == name:
-                direct = [value(other) for who, other in (slices[index - 1], slices[(index + 1) % len(slices)])
-                          if who == "direct"]
+                beside = (slices[index - 1], slices[index + 1])
+                direct = [value(other) for who, other in beside if who == "direct"]
+                if not direct:
+                    continue
                 found.append((value(report) - statistics.mean(direct)) / MILLISECOND)
     return found
 

@@ -1,6 +1,7 @@
 """The processes of a run: started on one CPU each, on free ports, and ended with the run whatever ends it."""
 
 import json
+import os
 import shutil
 import signal
 import socket
@@ -13,7 +14,8 @@ from pathlib import Path
 
 from .machine import Missing
 
-MEASURED, OTHERS = "0", "1"
+# One CPU for what is measured and one for all else; the same where there is only one, which counting does not mind.
+MEASURED, OTHERS = str(min(os.sched_getaffinity(0))), str(max(os.sched_getaffinity(0)))
 CONF = Path(__file__).resolve().parents[1] / "conf"
 TOKEN = "admin-token-of-the-bench"
 # So many callers that no account has many calls at once.
