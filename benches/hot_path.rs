@@ -12,7 +12,8 @@ use creditgate::provider::{Demand, Dialect, Evidence, ModelAt, Operation, UsageR
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use http::Method;
 
-const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+/// When everything happens, in milliseconds.
+const NOW: i64 = 1_800_000_000_000;
 
 criterion_group!(pieces, request, ledger, answer);
 criterion_main!(pieces);
@@ -51,13 +52,13 @@ fn ledger(criterion: &mut Criterion) {
     let hold =
         Step::Hold { amount: Credits::whole(1), ttl_millis: 60_000, version: 1, period: None };
     let settle = Step::Settle { amount: Credits::whole(1), work: None };
-    let held = stepped(&account, 9, &hold);
+    let running = stepped(&account, 9, &hold);
     let mut group = criterion.benchmark_group("ledger");
     group.bench_function("hold", |bencher| {
         bencher.iter(|| stepped(black_box(&account), 9, &hold));
     });
     group.bench_function("settle", |bencher| {
-        bencher.iter(|| stepped(black_box(&held), 9, &settle));
+        bencher.iter(|| stepped(black_box(&running), 9, &settle));
     });
     group.finish();
 }
@@ -80,7 +81,9 @@ fn answer(criterion: &mut Criterion) {
         bencher.iter_batched_ref(
             || UsageReader::for_response(Dialect::OpenAi, Operation::Chat, kind, None),
             |reader| {
-                stream.iter().for_each(|event| reader.feed(black_box(event.as_bytes())));
+                for event in &stream {
+                    reader.feed(black_box(event.as_bytes()));
+                }
                 reader.report()
             },
             BatchSize::SmallInput,
@@ -121,7 +124,7 @@ fn account() -> Account {
         let grant = Step::Grant {
             source: format!("order:{number}").parse().expect("a source's name"),
             kind: LotKind::Purchased,
-            start: NOW,
+            start: Timestamp::from_millis(NOW),
             end: Timestamp::MAX,
             amount: Credits::whole(100),
         };
@@ -130,8 +133,8 @@ fn account() -> Account {
 }
 
 fn stepped(account: &Account, number: u128, step: &Step) -> Account {
-    let id = Id::from_u128((1_800_000_000_000 << 80) | number);
-    let applied = apply(account, None, id, step, NOW).expect("sound books");
+    let id = Id::from_u128((u128::from(NOW.unsigned_abs()) << 80) | number);
+    let applied = apply(account, None, id, step, Timestamp::from_millis(NOW)).expect("sound books");
     assert!(applied.reply.outcome.is_ok(), "{:?}", applied.reply);
     applied.account
 }
