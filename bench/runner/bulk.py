@@ -14,11 +14,13 @@ import urllib.request
 from .world import command
 
 BATCH = 10_000
+# What an account has in Redis, by the word in the middle of the key's name.
+KINDS = {"a": "books", "r": "record", "src": "sources"}
 
 
 def copy_account(redis, account, prefix, start, end):
     """Copies an account as `prefix` with the numbers from `start` to `end`, of seven digits."""
-    dumps = {kind: _dump(redis, f"{shard(account)}:{kind}:{account}") for kind in ("a", "r", "src")}
+    dumps = {kind: _dump(redis, f"{shard(account)}:{kind}:{account}") for kind in KINDS}
     with socket.create_connection(("127.0.0.1", redis.port), 60) as connection:
         answers = connection.makefile("rb")
         for batch in range(start, end, BATCH):
@@ -39,6 +41,12 @@ def copy_account(redis, account, prefix, start, end):
 def shard(account):
     """The tag of the shard that an account is in."""
     return f"{{s{hashlib.sha256(account.encode()).digest()[0]:03}}}"
+
+
+def sizes(redis, account):
+    """Bytes of each key of an account, as Redis estimates them."""
+    key = lambda kind: f"{shard(account)}:{kind}:{account}"
+    return {name: int(command(redis, "MEMORY", "USAGE", key(kind))) for kind, name in KINDS.items()}
 
 
 def memory_used(redis):

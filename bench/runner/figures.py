@@ -317,9 +317,11 @@ def accounts(world, quick):
         rounds.append(slices)
     targets["few"].check_charges()
     label = f"CPU a request, {many:,} accounts ÷ {few}"
+    parts = ", ".join(f"{name} {size} B" for name, size in bulk.sizes(ledgers["many"], "bench-0000050").items())
+    note = f"all that Redis allocates; of it {parts}"
     return [at_most(f"{label}: gateway", 1.05, ratios(rounds, "many", "few", lambda report: report["cpu"]), raw=rounds),
             at_most(f"{label}: Redis", 1.05, ratios(rounds, "many", "few", lambda report: report["cpu_of_redis"])),
-            at_most("Redis memory an account (three lots)", 500, [each], "B", digits=0)]
+            at_most("Redis memory an account (three lots)", 500, [each], "B", note, digits=0)]
 
 
 # --- exactness ----------------------------------------------------------------------------------------------------
