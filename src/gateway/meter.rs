@@ -21,6 +21,7 @@ use super::charging::{Bill, Meter};
 use super::limits::Running;
 use super::paced::{BodyError, Paced};
 use super::record::{Ending, Record};
+use crate::credit::ClaimName;
 use crate::ledger::{Call, Charge};
 use crate::metrics::{HoldOutcome, Metrics, Open};
 use crate::provider::include_usage::Sieve;
@@ -71,6 +72,8 @@ pub struct Metered {
     pub after: AfterLeaving,
     /// Counts the charge.
     pub metrics: Arc<Metrics>,
+    /// The key under which the client may repeat the call.
+    pub key: Option<ClaimName>,
     /// Its place among the account's running calls.
     pub running: Running,
 }
@@ -91,7 +94,10 @@ impl Metered {
         }
     }
 
-    fn end(self, end: End) -> Bill {
+    fn end(mut self, end: End, client: End) -> Bill {
+        if let (Some(key), End::Complete) = (self.key, client) {
+            self.call.delivered(key);
+        }
         let bill = self.meter.bill(end);
         let (charge, outcome) = match bill.due {
             Some(amount) => (Charge::Settle(amount, bill.work), HoldOutcome::Settled),
@@ -146,7 +152,7 @@ impl Flow {
 
     /// The same, where the provider's side ended otherwise than the client's.
     fn end_for(&mut self, provider: End, client: End) {
-        let bill = self.metered.take().map(|metered| metered.end(provider));
+        let bill = self.metered.take().map(|metered| metered.end(provider, client));
         self.place = None;
         let Some(mut record) = self.record.take() else { return };
         record.ending = match client {

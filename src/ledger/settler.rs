@@ -18,7 +18,7 @@ mod settle;
 
 use super::Ledger;
 use super::journal::{Counts, Journal, JournalError, NotAllowed, Waiting};
-use crate::credit::{AccountId, Credits, Id, Operation, Period, Work};
+use crate::credit::{AccountId, ClaimName, Credits, Id, Operation, Period, Work};
 
 /// Calls that run or wait for their settlement in memory, at once.
 const SLOTS: u32 = 16_384;
@@ -72,6 +72,7 @@ struct Settlement {
     id: Id,
     running: Arc<Running>,
     charge: Charge,
+    delivered: Option<ClaimName>,
     _slot: Slot,
 }
 
@@ -112,7 +113,7 @@ impl Settler {
             allowed: Mutex::new(None),
         });
         self.running().insert(id, Arc::clone(&running));
-        Call { settler: self.clone(), id, running, slot: Some(slot) }
+        Call { settler: self.clone(), id, running, slot: Some(slot), delivered: None }
     }
 
     /// How long a hold lives without a heartbeat.
@@ -153,6 +154,7 @@ pub struct Call {
     id: Id,
     running: Arc<Running>,
     slot: Option<Slot>,
+    delivered: Option<ClaimName>,
 }
 
 impl Call {
@@ -191,6 +193,11 @@ impl Call {
         allowed
     }
 
+    /// The answer reached the client whole: who repeats the call with this key need not be answered again.
+    pub fn delivered(&mut self, key: ClaimName) {
+        self.delivered = Some(key);
+    }
+
     /// Charges the call.
     pub fn resolve(mut self, charge: Charge) {
         self.send(charge);
@@ -206,7 +213,8 @@ impl Call {
         let Some(slot) = self.slot.take() else { return };
         self.settler.running().remove(&self.id);
         let running = Arc::clone(&self.running);
-        let settlement = Settlement { id: self.id, running, charge, _slot: slot };
+        let (id, delivered) = (self.id, self.delivered);
+        let settlement = Settlement { id, running, charge, delivered, _slot: slot };
         // Fails only once the process ends; the hold expires then.
         let _ = self.settler.shared.settlements.send(settlement);
     }

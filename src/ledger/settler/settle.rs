@@ -28,9 +28,15 @@ pub(super) async fn settle_all(
 
 /// Offers one settlement to ledger and journal in turn until one of them has it.
 async fn settle(ledger: Ledger, journal: Option<Arc<Journal>>, settlement: Settlement) {
-    let Settlement { id, running, charge, _slot } = settlement;
+    let Settlement { id, running, charge, delivered, _slot } = settlement;
     let (account, allowed) = (&running.account, *running.allowed());
     let operation = asked(charge, allowed);
+    // First, while the open hold still keeps repetitions away. Lost, the answer may be sent again.
+    if let Some(key) = delivered
+        && let Err(error) = ledger.delivered(account, key, id).await
+    {
+        tracing::warn!(%account, request = %id, %error, "it is not noted that an answer was delivered");
+    }
     let mut pause = RETRY_FIRST;
     loop {
         // An unheld call stands in the journal already, and leaves it only by way of it.
