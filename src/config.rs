@@ -73,6 +73,8 @@ pub struct Config {
     pub prices: PriceList,
     /// How work is read that has a price for each unit.
     pub metering: Metering,
+    /// How far one payment reaches.
+    pub tasks: Tasks,
     /// What is not passed on.
     pub refusal: Refusal,
     /// What happens while the ledger is away.
@@ -166,6 +168,18 @@ pub struct Metering {
     /// The longest that such an answer is read on.
     #[serde(deserialize_with = "scalar")]
     pub drain_limit: Duration,
+}
+
+/// `[tasks]`: what one payment is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tasks {
+    /// Calls of one task, the first among them.
+    #[serde(deserialize_with = "scalar")]
+    pub calls: NonZeroU32,
+    /// How long after the first one; at most 72 h.
+    #[serde(deserialize_with = "scalar")]
+    pub time: Duration,
 }
 
 /// `[refusal]`.

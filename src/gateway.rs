@@ -18,6 +18,7 @@ mod auth;
 mod balance;
 mod body;
 mod charging;
+mod claims;
 mod headers;
 mod hold;
 mod jobs;
@@ -40,6 +41,7 @@ use body::{Budget, Outgoing, Unread};
 use charging::Charging;
 use headers::Told;
 use jobs::{Jobs, Watch};
+use hold::Held;
 use limits::Limits;
 use meter::Metered;
 use outage::Outage;
@@ -49,7 +51,7 @@ use record::{Ending, Record};
 use rejection::Rejection;
 
 use crate::config::{Config, Name, Plan};
-use crate::credit::{Credits, Id, Price};
+use crate::credit::{Credits, Feature, Id, Price};
 use crate::directory::{Check, Directory};
 use crate::ledger::{Charge, Clock, Ledger, Settler};
 use crate::metrics::{HoldOutcome, Metrics};
@@ -207,15 +209,21 @@ impl Gateway {
         let (bytes, budgeted) =
             body::read_whole(body, limits.metered_body, pause, &self.bodies).await?;
         let peek = peeked(&head, &target.place, &bytes)?;
-        let quoted = self.quote(terms, &target, &peek)?;
-        record.model = peek.model;
+        let feature = claims::feature(&head.headers)?;
+        let priced_by = feature.as_ref().filter(|_| claims::is_service(&caller));
+        let quoted = self.quote(terms, &target, &peek, priced_by.map(Feature::as_str))?;
+        (record.model, record.feature) = (peek.model, feature);
         let route = target.place.route;
         let is_form = has_token(&head.headers, &CONTENT_TYPE, "multipart/form-data");
         let charging = Charging::of(&quoted, route.language, route.operation, is_form, &bytes);
+        let (price, tasks) = (charging.held(), self.config.tasks);
+        let claims = claims::claims(&head, &caller, &target.place, &bytes, price.is_zero(), tasks)?;
         let (bytes, sieve) = charging.request(peek.stream, bytes)?;
         let running = self.limits.run(&caller, &plan.pace)?;
+        let Held { call, funds, rides } =
+            self.hold(&head, caller, price, claims.as_ref(), record).await?;
+        let charging = if rides { Charging::PerCall(Credits::ZERO) } else { charging };
         let price = charging.held();
-        let (call, funds) = self.hold(&head, caller, price, record).await?;
         // From here on the guard sees to it that the hold is resolved: dropped, it gives the credits back.
         let body = Outgoing::whole(bytes, budgeted);
         let mut response = self.send(&target, head, body, true, record).await?;
@@ -233,7 +241,8 @@ impl Gateway {
         }
         let meter = charging.meter(evidence(route, response.headers()), response.headers());
         let (after, metrics) = (self.after_leaving.clone(), Arc::clone(&self.metrics));
-        let metered = Some(Box::new(Metered { call, meter, after, metrics, running }));
+        let key = claims.and_then(|claims| claims.key);
+        let metered = Some(Box::new(Metered { call, meter, after, metrics, key, running }));
         Ok(Outcome::Passed(response, Passing { metered, sieve, watch: None }))
     }
 
@@ -284,9 +293,15 @@ impl Gateway {
         Ok(target.place.terms(method, &self.config.refusal)?)
     }
 
-    fn quote(&self, terms: Terms, target: &Target<'_>, peek: &Peek) -> Result<Price, Rejection> {
+    fn quote(
+        &self,
+        terms: Terms,
+        target: &Target<'_>,
+        peek: &Peek,
+        feature: Option<&str>,
+    ) -> Result<Price, Rejection> {
         let models: Vec<&str> = peek.model.iter().chain(&peek.others).map(String::as_str).collect();
-        let quoted = target.place.quote(terms, &self.config.prices, &models);
+        let quoted = target.place.quote(terms, &self.config.prices, &models, feature);
         let unpriced = || {
             let operation = target.place.route.operation.as_str();
             if models.is_empty() { operation.to_owned() } else { models.join("`, `") }

@@ -17,8 +17,8 @@ pub mod sqlite;
 pub use settler::{Call, Charge, Settler, Slot};
 
 use crate::credit::{
-    Account, AccountId, Credits, Entry, Id, Operation, Period, Refusal, Reply, Source, SourceId,
-    Timestamp,
+    Account, AccountId, ClaimName, Claims, Credits, Entry, Id, Operation, Period, Refusal,
+    Repeated, Reply, Source, SourceId, Timestamp,
 };
 use crate::directory::{Key, KeyHash, KnownKey, Record};
 
@@ -82,6 +82,15 @@ pub enum Changed {
     Refused(Refusal),
 }
 
+/// What came of a hold whose call may belong to others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Claimed {
+    /// The hold's answer; `rides`: nothing was held, since another call pays for this one.
+    Answered { reply: Reply, rides: bool },
+    /// The call repeats one that is not to be made again. Nothing was asked of the account.
+    Repeated(Repeated),
+}
+
 /// The store of accounts. Cheap to clone.
 #[derive(Clone)]
 pub enum Ledger {
@@ -102,6 +111,33 @@ impl Ledger {
         match self {
             Self::Sqlite(store) => store.apply(account, id, operation).await,
             Self::Redis(store) => store.apply(account, id, operation).await,
+        }
+    }
+
+    /// Carries out `hold`, an [`Operation::Hold`], for a call that may repeat another one or be a part of a task, in one step with its claims.
+    pub async fn hold(
+        &self,
+        account: &AccountId,
+        id: Id,
+        hold: Operation,
+        claims: Claims,
+    ) -> Result<Claimed, LedgerError> {
+        match self {
+            Self::Sqlite(store) => store.hold(account, id, hold, claims).await,
+            Self::Redis(store) => store.hold(account, id, hold, claims).await,
+        }
+    }
+
+    /// The answer to the attempt `id` reached its client whole.
+    pub async fn delivered(
+        &self,
+        account: &AccountId,
+        key: ClaimName,
+        id: Id,
+    ) -> Result<(), LedgerError> {
+        match self {
+            Self::Sqlite(store) => store.delivered(account, key, id).await,
+            Self::Redis(store) => store.delivered(account, key, id).await,
         }
     }
 

@@ -109,7 +109,7 @@ impl Void {
 impl Route {
     pub(super) fn call(self) -> Call {
         let body = json!({
-            "method": self.method.as_str(), "path": self.path, "model": self.model,
+            "method": self.method.as_str(), "path": self.path, "model": self.model, "feature": self.feature,
             "upgrade": self.upgrade,
             "dialect": self.dialect.map(Dialect::as_str),
         });

@@ -202,6 +202,9 @@ pub(super) struct Route {
     /// The model that the call names.
     #[arg(long)]
     pub model: Option<String>,
+    /// What a service key says that the call is for.
+    #[arg(long)]
+    pub feature: Option<String>,
     /// The request asks for a WebSocket.
     #[arg(long)]
     pub upgrade: bool,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{
     Archive, Config, Headers, Limits, Log, Metering, Name, Outage, Pace, Plan, Provider, Redis,
-    Refusal, Replicas, SecretSource, SessionGrants, Timeouts,
+    Refusal, Replicas, SecretSource, SessionGrants, Tasks, Timeouts,
 };
 use crate::credit::{Price, PriceList, Rule, Unit};
 
@@ -30,6 +30,7 @@ fn write(config: &Config, out: &mut String) -> fmt::Result {
         plans,
         prices,
         metering: work,
+        tasks: together,
         refusal: answers,
         outage: away,
         headers: shown,
@@ -47,6 +48,7 @@ fn write(config: &Config, out: &mut String) -> fmt::Result {
     plans.iter().try_for_each(|(name, each)| plan(name, each, out))?;
     price_list(prices, out)?;
     metering(work, out)?;
+    tasks(together, out)?;
     refusal(answers, out)?;
     outage(away, out)?;
     headers(*shown, out)?;
@@ -117,10 +119,16 @@ fn price_list(prices: &PriceList, out: &mut String) -> fmt::Result {
         writeln!(out, "\n[price.default]")?;
         price(default, out)?;
     }
-    for Rule { provider, operation, model, price: each } in rules {
+    for Rule { provider, operation, model, feature, price: each } in rules {
         writeln!(out, "\n[[price.rule]]")?;
-        let model = model.as_ref().map(|glob| glob.as_str().to_owned());
-        let conditions = [("provider", provider), ("operation", operation), ("model", &model)];
+        let globs = [model, feature].map(|glob| glob.as_ref().map(|glob| glob.as_str().to_owned()));
+        let [model, feature] = &globs;
+        let conditions = [
+            ("provider", provider),
+            ("operation", operation),
+            ("model", model),
+            ("feature", feature),
+        ];
         for (key, value) in conditions {
             value.iter().try_for_each(|value| writeln!(out, "{key} = {}", quoted(value)))?;
         }
@@ -143,6 +151,13 @@ fn price(price: &Price, out: &mut String) -> fmt::Result {
         writeln!(out, "minimum = \"{}\"", rates.minimum)?;
     }
     rates.max_output_tokens.map_or(Ok(()), |most| writeln!(out, "max_output_tokens = {most}"))
+}
+
+fn tasks(tasks: &Tasks, out: &mut String) -> fmt::Result {
+    let Tasks { calls, time } = tasks;
+    writeln!(out, "\n[tasks]")?;
+    writeln!(out, "calls = {calls}")?;
+    writeln!(out, "time = {}", duration(*time))
 }
 
 fn metering(metering: &Metering, out: &mut String) -> fmt::Result {

@@ -12,7 +12,7 @@ use super::prices::PriceTable;
 use super::scalar::{optional, scalar};
 use super::{
     Archive, BaseUrl, Config, Headers, LedgerUrl, Limits, Log, Metering, Name, Outage, Pace, Plan,
-    Provider, Redis, Refusal, SecretSource, Timeouts, WhenExhausted, secret,
+    Provider, Redis, Refusal, SecretSource, Tasks, Timeouts, WhenExhausted, secret,
 };
 use crate::credit::Credits;
 use crate::provider::Dialect;
@@ -38,6 +38,7 @@ pub(super) struct File {
     plan_defaults: Pace,
     price: PriceTable,
     metering: Metering,
+    tasks: Tasks,
     refusal: Refusal,
     outage: Outage,
     headers: Headers,
@@ -100,6 +101,7 @@ impl File {
             plans: plans.map(|(name, table)| (name, table.over(plan_defaults))).collect(),
             prices,
             metering: self.metering,
+            tasks: self.tasks,
             refusal: self.refusal,
             outage: self.outage,
             headers: self.headers,

@@ -29,13 +29,13 @@ impl FromStr for AccountId {
     type Err = BadAccountId;
 
     fn from_str(text: &str) -> Result<Self, BadAccountId> {
-        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
-        if (1..=64).contains(&text.len()) && text.bytes().all(allowed) {
-            Ok(Self(text.into()))
-        } else {
-            Err(BadAccountId)
-        }
+        if is_name(text) { Ok(Self(text.into())) } else { Err(BadAccountId) }
     }
+}
+
+fn is_name(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
+    (1..=64).contains(&text.len()) && text.bytes().all(allowed)
 }
 
 impl TryFrom<String> for AccountId {
@@ -135,6 +135,52 @@ impl TryFrom<String> for Id {
 impl From<Id> for String {
     fn from(id: Id) -> Self {
         id.to_string()
+    }
+}
+
+/// What a call is for, as its caller says: 1 to 64 of `A-Z a-z 0-9 . _ : -`. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Feature(Arc<str>);
+
+/// Why a text names no feature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a feature's name is 1 to 64 letters, digits or `.` `_` `:` `-`")]
+pub struct BadFeature;
+
+impl Feature {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Feature {
+    type Err = BadFeature;
+
+    fn from_str(text: &str) -> Result<Self, BadFeature> {
+        // `-` alone stands for none where a word is wanted.
+        if is_name(text) && text != "-" { Ok(Self(text.into())) } else { Err(BadFeature) }
+    }
+}
+
+impl TryFrom<String> for Feature {
+    type Error = BadFeature;
+
+    fn try_from(text: String) -> Result<Self, BadFeature> {
+        text.parse()
+    }
+}
+
+impl From<Feature> for String {
+    fn from(feature: Feature) -> Self {
+        feature.as_str().to_owned()
+    }
+}
+
+impl fmt::Display for Feature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 

@@ -8,9 +8,9 @@ use super::Gateway;
 use super::auth::Caller;
 use super::record::Record;
 use super::rejection::Rejection;
-use crate::credit::{AccountId, Credits, Funds, Id, Operation, Period, Refusal};
+use crate::credit::{AccountId, Claims, Credits, Funds, Id, Operation, Period, Refusal, Repeated};
 use crate::directory::Check;
-use crate::ledger::{Call, LedgerError};
+use crate::ledger::{Call, Claimed, LedgerError};
 use crate::metrics::{HoldOutcome, LedgerResult};
 
 /// How long the ledger may take for a hold. The guard gives back what may have been reserved in spite of it.
@@ -19,16 +19,34 @@ const HOLD_LIMIT: Duration = Duration::from_secs(5);
 /// How often a hold is tried again because the account's record had changed meanwhile.
 const STALE_RETRIES: u32 = 3;
 
+/// A call that may be made.
+pub struct Held {
+    /// The guard of its hold.
+    pub call: Call,
+    /// What the account could spend after it; nobody knows where the ledger is away and the call goes on without a hold.
+    pub funds: Option<Funds>,
+    /// Another call pays for it.
+    pub rides: bool,
+}
+
+/// What the ledger says to a hold.
+enum Answered {
+    Held { rides: bool },
+    Refused(Refusal),
+    Repeated(Repeated),
+}
+
 impl Gateway {
-    /// Reserves `price`, or says why not. A caller whose record has changed since it was read is identified anew. There
-    /// are no funds to tell of where the ledger is away and the call goes on without a hold.
+    /// Reserves `price`, or says why not. A caller whose record has changed since it was read is identified anew.
+    /// `claims`: other calls to which it may belong.
     pub(super) async fn hold(
         &self,
         head: &request::Parts,
         mut caller: Caller,
         price: Credits,
+        claims: Option<&Claims>,
         record: &mut Record,
-    ) -> Result<(Call, Option<Funds>), Rejection> {
+    ) -> Result<Held, Rejection> {
         let slot = self.settler.slot().ok_or(Rejection::Busy)?;
         let call = self.settler.guard(slot, caller.record.account.clone(), record.id);
         for _ in 0..=STALE_RETRIES {
@@ -40,17 +58,21 @@ impl Gateway {
                 version: caller.version(),
                 period,
             };
-            let refusal = match self.ask(account, record.id, operation).await {
-                Ok((Ok(()), funds)) => {
+            let refusal = match self.ask(account, record.id, operation, claims).await {
+                Ok((Answered::Held { rides }, funds)) => {
                     self.outage.answered(account, Ok(()));
-                    record.held = Some(price);
-                    return Ok((call, Some(funds)));
+                    record.held = Some(if rides { Credits::ZERO } else { price });
+                    return Ok(Held { call, funds, rides });
                 }
-                Ok((Err(refusal), _)) => refusal,
+                Ok((Answered::Refused(refusal), _)) => refusal,
+                Ok((Answered::Repeated(repeated), _)) => {
+                    call.was_refused();
+                    return Err(repeated.into());
+                }
                 Err(error) => {
-                    return self
-                        .without_hold(head, call, (account, price, period), error, record)
-                        .await;
+                    let may_repeat = claims.is_some_and(|claims| claims.key.is_some());
+                    let asked = (account, price, period);
+                    return self.without_hold(head, call, asked, may_repeat, error, record).await;
                 }
             };
             if matches!(refusal, Refusal::Stale { .. }) {
@@ -71,33 +93,52 @@ impl Gateway {
         account: &AccountId,
         id: Id,
         operation: Operation,
-    ) -> Result<(Result<(), Refusal>, Funds), LedgerError> {
+        claims: Option<&Claims>,
+    ) -> Result<(Answered, Option<Funds>), LedgerError> {
         let asked = Instant::now();
-        let asking = self.ledger.apply(account, id, operation);
+        let asking = async {
+            match claims {
+                None => {
+                    let reply = self.ledger.apply(account, id, operation).await?;
+                    Ok(Claimed::Answered { reply, rides: false })
+                }
+                Some(claims) => self.ledger.hold(account, id, operation, *claims).await,
+            }
+        };
         let answer = tokio::time::timeout(HOLD_LIMIT, asking).await.unwrap_or_else(|_| {
             Err(LedgerError::Unknown(format!("no answer within {HOLD_LIMIT:?}")))
         });
         let result = match &answer {
-            Ok(reply) if reply.outcome.is_ok() => LedgerResult::Done,
+            Ok(Claimed::Answered { reply, .. }) if reply.outcome.is_ok() => LedgerResult::Done,
             Ok(_) => LedgerResult::Refused,
             Err(_) => LedgerResult::Failed,
         };
         self.metrics.ledger_answered("hold", result, asked.elapsed());
-        let reply = answer?;
-        Ok((reply.outcome.map(|_| ()), reply.funds))
+        Ok(match answer? {
+            Claimed::Answered { reply, rides } => {
+                let answered = reply.outcome.map(|_| Answered::Held { rides });
+                (answered.unwrap_or_else(Answered::Refused), Some(reply.funds))
+            }
+            Claimed::Repeated(repeated) => (Answered::Repeated(repeated), None),
+        })
     }
 
-    /// Lets a call go on whose credits can't be held, if that is allowed. `error`: why they can't.
+    /// Lets a call go on whose credits can't be held, if that is allowed. `error`: why they can't. One that may repeat
+    /// another is never let through: nobody knows whether that one was charged.
     async fn without_hold(
         &self,
         head: &request::Parts,
         call: Call,
         (account, price, period): (&AccountId, Credits, Option<Period>),
+        may_repeat: bool,
         error: LedgerError,
         record: &mut Record,
-    ) -> Result<(Call, Option<Funds>), Rejection> {
+    ) -> Result<Held, Rejection> {
         let may_be_held = matches!(error, LedgerError::Unknown(_));
         let allowed = async {
+            if may_repeat {
+                return Err(error.into());
+            }
             if self.outage.allows() {
                 // No hold will tell whether what is known of the caller is still true.
                 self.identify(head, Check::Age, record).await?;
@@ -107,7 +148,7 @@ impl Gateway {
         match allowed.await {
             Ok(()) => {
                 (record.held, record.unheld) = (Some(price), true);
-                Ok((call, None))
+                Ok(Held { call, funds: None, rides: false })
             }
             Err(rejection) => {
                 // What surely did not happen need not be given back.

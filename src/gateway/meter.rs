@@ -22,6 +22,7 @@ use super::jobs::Watch;
 use super::limits::Running;
 use super::paced::{BodyError, Paced};
 use super::record::{Ending, Record};
+use crate::credit::ClaimName;
 use crate::ledger::{Call, Charge};
 use crate::metrics::{HoldOutcome, Metrics, Open};
 use crate::provider::include_usage::Sieve;
@@ -73,6 +74,8 @@ pub struct Metered {
     pub after: AfterLeaving,
     /// Counts the charge.
     pub metrics: Arc<Metrics>,
+    /// The key under which the client may repeat the call.
+    pub key: Option<ClaimName>,
     /// Its place among the account's running calls.
     pub running: Running,
 }
@@ -93,7 +96,10 @@ impl Metered {
         }
     }
 
-    fn end(self, end: End) -> Bill {
+    fn end(mut self, end: End, client: End) -> Bill {
+        if let (Some(key), End::Complete) = (self.key, client) {
+            self.call.delivered(key);
+        }
         let bill = self.meter.bill(end);
         let (charge, outcome) = match bill.due {
             Some(amount) => {
@@ -151,7 +157,7 @@ impl Flow {
 
     /// The same, where the provider's side ended otherwise than the client's.
     fn end_for(&mut self, provider: End, client: End) {
-        let bill = self.metered.take().map(|metered| metered.end(provider));
+        let bill = self.metered.take().map(|metered| metered.end(provider, client));
         if let Some(watch) = self.watch.take().filter(|_| provider == End::Complete) {
             watch.end();
         }

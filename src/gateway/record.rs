@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use http::{Method, StatusCode};
 
 use super::charging::Bill;
-use crate::credit::{AccountId, Credits, Id};
+use crate::credit::{AccountId, Credits, Feature, Id};
 use crate::metrics::{Metrics, Open};
 use crate::provider::Dialect;
 
@@ -57,6 +57,8 @@ pub struct Record {
     /// The key's public name.
     pub key: Option<String>,
     pub model: Option<String>,
+    /// What the call is for, as its caller says.
+    pub feature: Option<Feature>,
     pub status: Option<StatusCode>,
     /// What was held, and what came of it; nothing came of it if nothing is said.
     pub held: Option<Credits>,
@@ -87,6 +89,7 @@ impl Record {
             account: None,
             key: None,
             model: None,
+            feature: None,
             status: None,
             held: None,
             bill: None,
@@ -122,6 +125,7 @@ impl Drop for Record {
             class = self.class,
             operation = self.operation,
             model = self.model.as_deref(),
+            feature = self.feature.as_ref().map(tracing::field::display),
             status = self.status.map(|status| status.as_u16()),
             ending = self.ending.as_str(),
             credits_held = self.held.as_ref().map(tracing::field::display),

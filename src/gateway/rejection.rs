@@ -13,7 +13,7 @@ use http::{Response, StatusCode};
 use super::peek::Malformed;
 use super::upstream::UpstreamError;
 use crate::config::WhenExhausted;
-use crate::credit::Refusal as Hold;
+use crate::credit::{Refusal as Hold, Repeated};
 use crate::ledger::LedgerError;
 use crate::policy::Denied;
 use crate::provider::credentials::CredentialError;
@@ -72,6 +72,16 @@ pub enum Rejection {
     WebSocket,
     /// The provider has no key here.
     NoProvider,
+    /// `idempotency-key` can't be read.
+    KeyOfCallUnreadable,
+    /// The call repeats another one.
+    Repeated(Repeated),
+    /// `x-credits-task` can't be read.
+    TaskUnreadable,
+    /// `x-credits-task` came with an account's own key.
+    TaskNotAllowed,
+    /// `x-credits-feature` can't be read.
+    FeatureUnreadable,
     /// The ledger gave no answer.
     LedgerAway,
     /// Too many calls wait for their settlement.
@@ -121,6 +131,12 @@ impl Rejection {
             UpstreamError::Away(_) => Self::UpstreamAway,
             UpstreamError::Slow(_) => Self::UpstreamSlow,
         }
+    }
+}
+
+impl From<Repeated> for Rejection {
+    fn from(repeated: Repeated) -> Self {
+        Self::Repeated(repeated)
     }
 }
 
@@ -257,6 +273,16 @@ impl Rejection {
             }
             Self::NoProvider => (S::FORBIDDEN, BAD_REQUEST, "provider_not_available", Never),
             Self::WebSocket => (S::BAD_REQUEST, BAD_REQUEST, "websocket_not_supported", Never),
+            Self::KeyOfCallUnreadable | Self::TaskUnreadable | Self::FeatureUnreadable => {
+                (S::BAD_REQUEST, BAD_REQUEST, "invalid_header", Never)
+            }
+            Self::TaskNotAllowed => (S::FORBIDDEN, BAD_REQUEST, "task_not_allowed", Never),
+            Self::Repeated(Repeated::Running) => {
+                (S::CONFLICT, BAD_REQUEST, "idempotent_call_running", After(5))
+            }
+            Self::Repeated(Repeated::Delivered | Repeated::SentOften) => {
+                (S::UNPROCESSABLE_ENTITY, BAD_REQUEST, "idempotency_key_used", Never)
+            }
             Self::LedgerAway => {
                 (S::SERVICE_UNAVAILABLE, "server_error", "credit_store_unavailable", After(1))
             }
@@ -300,6 +326,13 @@ impl Rejection {
             Self::UnknownRoute => "This route is not known to the gateway and not available through it.".into(),
             Self::WebSocket => "WebSocket connections are not available through this gateway; use HTTP requests.".into(),
             Self::NoProvider => "The AI provider of this call has no key on this gateway; ask its operator to set one.".into(),
+            Self::KeyOfCallUnreadable => "The header `Idempotency-Key` must hold one key of 1 to 255 printable ASCII characters.".into(),
+            Self::TaskUnreadable => "The header `x-credits-task` must hold one name of 1 to 255 printable ASCII characters.".into(),
+            Self::TaskNotAllowed => "The header `x-credits-task` is for service keys only; leave it out.".into(),
+            Self::FeatureUnreadable => "The header `x-credits-feature` must hold one name of 1 to 64 letters, digits or `.` `_` `:` `-`.".into(),
+            Self::Repeated(Repeated::Running) => "The call with this `Idempotency-Key` is still running; nothing was charged for this one. Try again in a moment.".into(),
+            Self::Repeated(Repeated::Delivered) => "The call with this `Idempotency-Key` was answered already; nothing was charged for this one. Use a new key for a new call.".into(),
+            Self::Repeated(Repeated::SentOften) => "The answer to the call with this `Idempotency-Key` was sent again as often as possible; nothing was charged for this one. Use a new key for a new call.".into(),
             Self::LedgerAway => "Your AI credits can't be checked at the moment; nothing was charged. Try again in a moment.".into(),
             Self::Busy | Self::BodiesTooLarge => "The gateway is busy; nothing was charged. Try again in a moment.".into(),
             Self::Misconfigured => "The gateway's configuration does not fit your account; nothing was charged. Please tell its operator.".into(),

@@ -259,6 +259,15 @@ impl<'a> Copy<'a> {
                 break;
             }
         }
+        let mut last = None;
+        loop {
+            let portion = self.from.claims(last.as_ref(), OPERATIONS)?;
+            self.to.take_claims(&portion).await?;
+            last = portion.last().cloned();
+            if last.is_none() {
+                break;
+            }
+        }
         Ok((sums.into_iter().flatten().collect(), *self.written.borrow()))
     }
 

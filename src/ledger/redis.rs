@@ -14,6 +14,7 @@ use std::time::Duration;
 use ::redis::{Cmd, FromRedisValue, RedisError, Value, from_redis_value};
 
 mod archive;
+mod claims;
 mod dial;
 mod directory;
 mod durable;

@@ -19,7 +19,7 @@ mod settle;
 
 use super::Ledger;
 use super::journal::{Counts, Journal, JournalError, NotAllowed, Waiting};
-use crate::credit::{AccountId, Credits, Id, Job, Operation, Period, Work};
+use crate::credit::{AccountId, ClaimName, Credits, Id, Job, Operation, Period, Work};
 
 /// Calls that run or wait for their settlement in memory, at once.
 const SLOTS: u32 = 16_384;
@@ -77,6 +77,8 @@ struct Settlement {
     operation: Operation,
     /// Of a call that stands in the journal without a hold.
     allowed: Option<Allowed>,
+    /// The key under which its answer was delivered whole.
+    delivered: Option<ClaimName>,
     _slot: Slot,
 }
 
@@ -116,7 +118,7 @@ impl Settler {
             allowed: Mutex::new(None),
         });
         self.running().insert(id, Arc::clone(&running));
-        Call { settler: self.clone(), id, running, slot: Some(slot) }
+        Call { settler: self.clone(), id, running, slot: Some(slot), delivered: None }
     }
 
     /// Corrects what the job of `call` was charged to `amount`, under the new `id`.
@@ -129,7 +131,7 @@ impl Settler {
         work: Option<Work>,
     ) {
         let operation = Operation::Correct { call, amount, work };
-        let settlement = Settlement { account, id, operation, allowed: None, _slot: slot };
+        let settlement = Settlement { account, id, operation, allowed: None, delivered: None, _slot: slot };
         self.settle(settlement);
     }
 
@@ -179,6 +181,7 @@ pub struct Call {
     id: Id,
     running: Arc<Running>,
     slot: Option<Slot>,
+    delivered: Option<ClaimName>,
 }
 
 impl Call {
@@ -217,6 +220,11 @@ impl Call {
         allowed
     }
 
+    /// The answer reached the client whole: who repeats the call with this key need not be answered again.
+    pub fn delivered(&mut self, key: ClaimName) {
+        self.delivered = Some(key);
+    }
+
     /// Charges the call.
     pub fn resolve(mut self, charge: Charge) {
         self.send(charge);
@@ -232,8 +240,8 @@ impl Call {
         let Some(slot) = self.slot.take() else { return };
         self.settler.running().remove(&self.id);
         let (account, allowed) = (self.running.account.clone(), *self.running.allowed());
-        let operation = settle::asked(charge, allowed);
-        let settlement = Settlement { account, id: self.id, operation, allowed, _slot: slot };
+        let (id, operation, delivered) = (self.id, settle::asked(charge, allowed), self.delivered);
+        let settlement = Settlement { account, id, operation, allowed, delivered, _slot: slot };
         self.settler.settle(settlement);
     }
 }

@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 
 mod archive;
 mod books;
+mod claims;
 mod directory;
 mod export;
 mod jobs;
@@ -32,8 +33,10 @@ pub use archive::{ArchiveFile, FileError, Label};
 pub use export::{Export, ExportError, Moved, Remembered};
 
 use super::audit::Report;
-use super::{Change, Changed, Clock, LedgerError};
-use crate::credit::{Account, AccountId, Entry, Id, Operation, Period, Reply, Source, SourceId};
+use super::{Change, Changed, Claimed, Clock, LedgerError};
+use crate::credit::{
+    Account, AccountId, ClaimName, Claims, Entry, Id, Operation, Period, Reply, Source, SourceId,
+};
 use crate::directory::{Key, KeyHash, KnownKey, Record};
 use crate::statement::rfc3339;
 
@@ -84,6 +87,19 @@ enum Job {
         change: Box<Change>,
         reply: oneshot::Sender<Result<Changed, LedgerError>>,
     },
+    Claim {
+        account: AccountId,
+        id: Id,
+        hold: Operation,
+        claims: Claims,
+        reply: oneshot::Sender<Result<Claimed, LedgerError>>,
+    },
+    Delivered {
+        account: AccountId,
+        key: ClaimName,
+        id: Id,
+        reply: oneshot::Sender<Result<(), LedgerError>>,
+    },
     Close(oneshot::Sender<()>),
 }
 
@@ -118,6 +134,27 @@ impl Store {
     ) -> Result<Reply, LedgerError> {
         let account = account.clone();
         self.submit(|reply| Job::Apply { account, id, operation, reply }).await?
+    }
+
+    pub(super) async fn hold(
+        &self,
+        account: &AccountId,
+        id: Id,
+        hold: Operation,
+        claims: Claims,
+    ) -> Result<Claimed, LedgerError> {
+        let account = account.clone();
+        self.submit(|reply| Job::Claim { account, id, hold, claims, reply }).await?
+    }
+
+    pub(super) async fn delivered(
+        &self,
+        account: &AccountId,
+        key: ClaimName,
+        id: Id,
+    ) -> Result<(), LedgerError> {
+        let account = account.clone();
+        self.submit(|reply| Job::Delivered { account, key, id, reply }).await?
     }
 
     pub(super) async fn change(&self, id: Id, change: Change) -> Result<Changed, LedgerError> {

@@ -5,6 +5,7 @@
 mod core;
 mod harness;
 
+mod claims;
 mod crash;
 mod demo;
 mod dialects;

@@ -929,13 +929,29 @@ local function was_done(name, stored)
   return stored and (name == 'release' or string.find(stored, '^%x+ [^!]')) and true or false
 end
 
+-- The refusal where one of the rivals was done; `first` and `second` are what is remembered of them.
+local function rivalry(operation, first, second)
+  for place, stored in ipairs({ first, second }) do
+    local name = RIVALS[operation][place]
+    if was_done(name, stored) then
+      return operation == 'hold' and name == 'charge' and '!conflict' or '!already_resolved'
+    end
+  end
+end
+
+local function ruled_out(operation)
+  local rivals = RIVALS[operation]
+  local stored = redis.call('HMGET', KEYS[3], id .. '.' .. rivals[1], id .. '.' .. rivals[2])
+  return rivalry(operation, stored[1], stored[2])
+end
+
 -- The outcome of this very step, if it was carried out before; a conflict if it brings other arguments; too old if
--- nobody could tell any more; or the refusal where another step rules it out.
+-- nobody could tell any more; or, where the operation is told, the refusal if another step rules it out.
 local function answered(field, fingerprint, operation)
   if math.min(made_at + REMEMBERED, FOREVER) < clock then
     return '!too_old'
   end
-  local rivals = RIVALS[operation]
+  local rivals = RIVALS[operation or '']
   local stored = rivals
     and redis.call('HMGET', KEYS[3], field, id .. '.' .. rivals[1], id .. '.' .. rivals[2])
     or redis.call('HMGET', KEYS[3], field)
@@ -943,11 +959,7 @@ local function answered(field, fingerprint, operation)
     local known, outcome = string.match(stored[1], '^(%x+) (.+)$')
     return known == fingerprint and outcome or '!conflict'
   end
-  for place, name in ipairs(rivals or {}) do
-    if was_done(name, stored[place + 1]) then
-      return operation == 'hold' and name == 'charge' and '!conflict' or '!already_resolved'
-    end
-  end
+  return rivals and rivalry(operation, stored[2], stored[3])
 end
 
 local function clock_of(given)

@@ -12,7 +12,9 @@ use sha2::{Digest, Sha256};
 use super::link::Request;
 use super::log::Log;
 use super::{Store, directory, hexadecimal, keys, text, unreadable};
-use crate::credit::{Account, AccountId, Entry, Fact, Id, Source, SourceId, Timestamp};
+use crate::credit::{
+    Account, AccountId, Claim, ClaimName, Entry, Fact, Id, Source, SourceId, Timestamp,
+};
 use crate::directory::{Key, KeyHash, Record};
 use crate::ledger::LedgerError;
 use crate::ledger::sqlite::Remembered;
@@ -188,6 +190,23 @@ impl Store {
                 write.cmd("HSET").arg(&place).arg(portion).ignore();
                 write.cmd("PEXPIRE").arg(&place).arg(left).ignore();
                 self.write_all(&place, &write).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes claims; those that have ended are left out.
+    pub(in crate::ledger) async fn take_claims(
+        &self,
+        claims: &[(AccountId, ClaimName, Claim)],
+    ) -> Result<(), LedgerError> {
+        let now = (self.clock)().millis();
+        for (account, name, claim) in claims {
+            let (key, left) = (keys::claim(account, *name), claim.ends.millis() - now);
+            if left > 0 {
+                let mut write = cmd("SET");
+                write.arg(&key).arg(claim.to_string()).arg("PX").arg(left);
+                self.ask::<()>(&key, &write).await?;
             }
         }
         Ok(())

@@ -5,7 +5,7 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::credit::{AccountId, Id};
+use crate::credit::{AccountId, ClaimName, Id};
 use crate::directory::KeyHash;
 
 /// Where service keys are kept: details by hash, as in [`keys`].
@@ -109,6 +109,11 @@ pub(super) fn of_step(account: &AccountId, id: Id) -> [String; 5] {
     let shard = Shard::of(account);
     let [books, sources] = ["a", "src"].map(|kind| shard.key(kind, account));
     [books, sources, shard.operations(id), shard.log(), shard.names()]
+}
+
+/// What `account` remembers under `name` of calls that belong together.
+pub(super) fn claim(account: &AccountId, name: ClaimName) -> String {
+    Shard::of(account).key("claim", format_args!("{account}:{}", name.hex()))
 }
 
 /// What is remembered of operations of the shard of `account` in the hour of `id`.

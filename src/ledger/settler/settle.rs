@@ -14,8 +14,14 @@ const RETRY_MOST: Duration = Duration::from_secs(5);
 
 /// Offers one settlement to ledger and journal in turn until one of them has it.
 pub(super) async fn settle(ledger: Ledger, journal: Option<Arc<Journal>>, settlement: Settlement) {
-    let Settlement { account, id, operation, allowed, _slot } = settlement;
+    let Settlement { account, id, operation, allowed, delivered, _slot } = settlement;
     let account = &account;
+    // First, while the open hold still keeps repetitions away. Lost, the answer may be sent again.
+    if let Some(key) = delivered
+        && let Err(error) = ledger.delivered(account, key, id).await
+    {
+        tracing::warn!(%account, request = %id, %error, "it is not noted that an answer was delivered");
+    }
     let mut pause = RETRY_FIRST;
     loop {
         // An unheld call stands in the journal already, and leaves it only by way of it.

@@ -9,8 +9,10 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{OpenError, books, directory, queries, schema, sources};
-use crate::credit::{Account, AccountId, Done, Entry, Id, Refusal, Source, SourceId, Timestamp};
+use super::{OpenError, books, claims, directory, queries, schema, sources};
+use crate::credit::{
+    Account, AccountId, Claim, ClaimName, Done, Entry, Id, Refusal, Source, SourceId, Timestamp,
+};
 use crate::directory::{Key, KeyHash, Record};
 use crate::ledger::audit::Report;
 
@@ -149,6 +151,15 @@ impl Export {
         };
         let found = query.query_map(params![id.to_be_bytes(), step, limit], read)?;
         Ok(found.collect::<Result<_, _>>()?)
+    }
+
+    /// Every claim after the last one of before, in order; at most `limit`.
+    pub fn claims(
+        &self,
+        after: Option<&(AccountId, ClaimName, Claim)>,
+        limit: u32,
+    ) -> Result<Vec<(AccountId, ClaimName, Claim)>, ExportError> {
+        Ok(claims::all(&self.db, after, limit)?)
     }
 
     /// Checks every account's books against its entries.

@@ -16,6 +16,8 @@ const FORMAT: i64 = 1;
 const MOVED: i64 = 0x676f_6e65;
 /// The table of entries, which never change.
 pub(super) const ENTRIES: &str = include_str!("entry.sql");
+/// The table of claims.
+const CLAIMS: &str = include_str!("claim.sql");
 /// Marks the file as ours, in `PRAGMA application_id`: "crgt".
 const APPLICATION: i64 = 0x6372_6774;
 /// How long a file may be another's before it counts as in use, and how often it is asked for meanwhile.
@@ -58,7 +60,8 @@ pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
     let sqlite = |source| OpenError::Sqlite { path: path.to_owned(), source };
     let mut db = connect(path).map_err(sqlite)?;
     match format(&db).map_err(sqlite)? {
-        FORMAT => {}
+        // Files of this format that were made before there were claims have no place for them.
+        FORMAT => db.execute_batch(CLAIMS).map_err(sqlite)?,
         0 => create(&mut db).map_err(sqlite)?,
         found => return Err(other_format(path, &db, found)),
     }
@@ -139,6 +142,7 @@ fn create(db: &mut Connection) -> rusqlite::Result<()> {
     let step = db.transaction()?;
     step.execute_batch(include_str!("schema.sql"))?;
     step.execute_batch(ENTRIES)?;
+    step.execute_batch(CLAIMS)?;
     step.pragma_update(None, "application_id", APPLICATION)?;
     step.pragma_update(None, "user_version", FORMAT)?;
     step.commit()

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::books::{Books, StepError};
 use super::syncer::{Answer, Syncer};
-use super::{BATCH, Job, LedgerError, OpenError, schema};
+use super::{BATCH, Job, LedgerError, OpenError, claims, schema};
 use crate::credit::{Operation, Timestamp};
 use crate::ledger::Clock;
 
@@ -144,6 +144,8 @@ impl Writer {
             match job {
                 Job::Apply { reply, .. } => drop(reply.send(Err(refusal.clone()))),
                 Job::Change { reply, .. } => drop(reply.send(Err(refusal.clone()))),
+                Job::Claim { reply, .. } => drop(reply.send(Err(refusal.clone()))),
+                Job::Delivered { reply, .. } => drop(reply.send(Err(refusal.clone()))),
                 Job::Close(closed) => return Some(closed),
             }
         }
@@ -179,7 +181,9 @@ impl Writer {
         }
         self.tidied = Instant::now();
         let Some(open) = &mut self.open else { return };
-        let forgotten = Books::forget_operations((self.clock)(), &open.db);
+        let now = (self.clock)();
+        let forgotten =
+            Books::forget_operations(now, &open.db).and_then(|()| claims::forget(now, &open.db));
         let checkpointed = open.db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
         if let Err(error) = forgotten.and(checkpointed) {
             tracing::warn!(%error, "the ledger could not be tidied");
@@ -214,6 +218,14 @@ impl Open {
                 Job::Change { id, change, reply } => {
                     let outcome = self.books.change(&step, id, *change, now);
                     answers.add(true, reply, spared(outcome)?);
+                }
+                Job::Claim { account, id, hold, claims, reply } => {
+                    let outcome = self.books.claim(&step, (&account, id), &hold, &claims, now);
+                    answers.add(false, reply, spared(outcome)?);
+                }
+                Job::Delivered { account, key, id, reply } => {
+                    claims::delivered(&step, &account, key, id)?;
+                    answers.add(false, reply, Ok(()));
                 }
                 Job::Close(closed) => *close = Some(closed),
             }
