@@ -57,7 +57,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
     let sqlite = |source| OpenError::Sqlite { path: path.to_owned(), source };
     let mut db = connect(path).map_err(sqlite)?;
     match format(&db).map_err(sqlite)? {
-        FORMAT => {}
+        FORMAT => complete(&db).map_err(sqlite)?,
         0 => create(&mut db).map_err(sqlite)?,
         found => return Err(other_format(path, &db, found)),
     }
@@ -73,7 +73,11 @@ pub(super) fn open_to_export(path: &Path) -> Result<Connection, OpenError> {
         Ok((application, format(&db)?))
     });
     match found.map_err(sqlite)? {
-        (APPLICATION, FORMAT | MOVED) => connect(path).map_err(sqlite),
+        (APPLICATION, FORMAT | MOVED) => {
+            let db = connect(path).map_err(sqlite)?;
+            complete(&db).map_err(sqlite)?;
+            Ok(db)
+        }
         (APPLICATION, found) => {
             Err(OpenError::Format { path: path.to_owned(), found, known: FORMAT })
         }
@@ -136,6 +140,15 @@ fn create(db: &mut Connection) -> rusqlite::Result<()> {
     step.pragma_update(None, "application_id", APPLICATION)?;
     step.pragma_update(None, "user_version", FORMAT)?;
     step.commit()
+}
+
+/// Adds what files of earlier versions don't have. Those versions read what they know of it.
+fn complete(db: &Connection) -> rusqlite::Result<()> {
+    let sql = "SELECT count(*) FROM pragma_table_info('record') WHERE name = 'when_exhausted'";
+    if db.query_row(sql, [], |row| row.get::<_, i64>(0))? == 0 {
+        db.execute_batch("ALTER TABLE record ADD COLUMN when_exhausted INTEGER")?;
+    }
+    Ok(())
 }
 
 /// Makes the names of the file and its WAL durable.
