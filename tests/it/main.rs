@@ -5,6 +5,7 @@
 mod core;
 mod harness;
 
+mod around;
 mod crash;
 mod demo;
 mod dialects;
@@ -18,6 +19,7 @@ mod malformed;
 mod operate;
 mod outage;
 mod persistence;
+mod properties;
 mod redis;
 mod refused;
 mod shared;
