@@ -166,7 +166,12 @@ async fn no_bytes_are_read_in_two_ways() {
     for (way, bytes, least, most) in ways {
         let mut wire = Wire::connect(world.gateway.address).await;
         wire.send(&bytes).await;
-        wire.end().await;
+        if most == 0 {
+            wire.end().await;
+        } else {
+            // To end the connection at once would look like a client that leaves.
+            wire.send(request("GET /v1/models HTTP/1.1", "connection: close\r\n", "")).await;
+        }
         let answer = wire.rest().await;
         let calls = paid(&world, way, &mut left).await;
         assert!((least..=most).contains(&calls), "{way}: {calls} calls, {answer}");
