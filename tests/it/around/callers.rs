@@ -57,9 +57,9 @@ async fn nobody_works_on_another_account() {
 async fn a_revoked_key_that_was_cached_is_refused() {
     let world = setup().start().await;
     assert_eq!(world.chat("a").send().await.status, 200);
-    let shown = world.admin("GET", "/accounts/a").send().await.json();
+    let shown = world.admin("GET", "/admin/v1/accounts/a").send().await.json();
     let key = shown["keys"][0]["id"].as_str().unwrap().to_owned();
-    assert_eq!(world.admin("DELETE", &format!("/keys/{key}")).send().await.status, 200);
+    assert_eq!(world.admin("DELETE", &format!("/admin/v1/keys/{key}")).send().await.status, 200);
     world.provider.forget().await;
     assert_eq!(world.chat("a").send().await.status, 401);
     assert_eq!(world.stream("a").send().await.status, 401);
