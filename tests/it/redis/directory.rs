@@ -79,6 +79,12 @@ async fn every_change_raises_the_version_and_stops_the_next_call() {
     let id = new_id();
     assert_eq!(version(&ledger.change(id, close.clone()).await.unwrap()), 6);
     assert_eq!(version(&ledger.change(id, close).await.unwrap()), 6, "the same step again");
+    assert_eq!(hold(&ledger, &account, 6).await, Some(Refusal::Inactive));
+
+    let now_known = ledger.record(&account).await.unwrap().unwrap();
+    let created = now_known.created;
+    let expected = Record { version: 6, plan: "pro".into(), created, ..record("shop") };
+    assert_eq!(now_known, expected);
     for (before, status) in [(6, Some(WhenExhausted::TooManyRequests)), (7, None)] {
         let change = Change::WhenExhausted { account: account.clone(), status };
         assert_eq!(version(&ledger.change(new_id(), change).await.unwrap()), before + 1);
@@ -87,12 +93,6 @@ async fn every_change_raises_the_version_and_stops_the_next_call() {
     let open = Change::Gate { account: account.clone(), until: Timestamp::MAX };
     let other = ledger.change(id, open).await.unwrap();
     assert!(matches!(other, Changed::Refused(Refusal::Conflict)), "{other:?}");
-    assert_eq!(hold(&ledger, &account, 6).await, Some(Refusal::Inactive));
-
-    let now_known = ledger.record(&account).await.unwrap().unwrap();
-    let created = now_known.created;
-    let expected = Record { version: 6, plan: "pro".into(), created, ..record("shop") };
-    assert_eq!(now_known, expected);
     assert!(ledger.audit().await.unwrap().is_clean());
 }
 
