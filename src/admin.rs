@@ -58,6 +58,7 @@ pub fn router(admin: Arc<Admin>) -> Router {
         .route("/accounts/{account}", get(accounts::show))
         .route("/accounts/{account}/gate", post(accounts::gate))
         .route("/accounts/{account}/plan", post(accounts::plan))
+        .route("/accounts/{account}/when-exhausted", post(accounts::when_exhausted))
         .route("/accounts/{account}/balance", get(accounts::balance))
         .route("/accounts/{account}/keys", post(keys::issue).get(keys::list))
         .route("/accounts/{account}/grants", post(grants::grant))

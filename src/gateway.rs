@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, UPGRADE};
+use http::header::{
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, UPGRADE,
+};
 use http::{HeaderMap, Method, Request, Response, Uri, request};
 use hyper::body::Incoming;
 use tokio_util::sync::CancellationToken;
@@ -387,7 +389,6 @@ fn asked<'r>(method: &'r Method, uri: &'r Uri, headers: &HeaderMap) -> policy::A
 }
 
 fn peeked(head: &request::Parts, place: &Place<'_>, body: &Bytes) -> Result<Peek, Rejection> {
-    let text = |name: HeaderName| head.headers.get(name).and_then(|value| value.to_str().ok());
     let at = place.route.model;
     let model = match at {
         ModelAt::Query => peek::model_in_query(head.uri.query().unwrap_or_default())?,
@@ -399,10 +400,24 @@ fn peeked(head: &request::Parts, place: &Place<'_>, body: &Bytes) -> Result<Peek
         | ModelAt::Multipart
         | ModelAt::JsonOrMultipart
         | ModelAt::Absent => {
-            return Ok(peek::peek(at, text(CONTENT_TYPE), text(CONTENT_ENCODING), body)?);
+            let kind = the_only(&head.headers, &CONTENT_TYPE, "content-type")?;
+            let encoding = the_only(&head.headers, &CONTENT_ENCODING, "content-encoding")?;
+            return Ok(peek::peek(at, kind, encoding, body)?);
         }
     };
     Ok(Peek { model, ..Peek::default() })
+}
+
+/// The text of a header that decides how a body is read. Of two the provider might take the other one.
+fn the_only<'h>(
+    headers: &'h HeaderMap,
+    name: &HeaderName,
+    header: &'static str,
+) -> Result<Option<&'h str>, peek::Malformed> {
+    let mut values = headers.get_all(name).iter();
+    let (first, surplus) = (values.next(), values.next());
+    let text = first.map(HeaderValue::to_str).transpose();
+    text.ok().filter(|_| surplus.is_none()).ok_or(peek::Malformed::DoubtfulHeader { header })
 }
 
 fn evidence(route: Route, headers: &HeaderMap) -> Evidence {

@@ -16,6 +16,7 @@ pub mod sqlite;
 
 pub use settler::{Call, Charge, Settler, Slot};
 
+use crate::config::WhenExhausted;
 use crate::credit::{
     Account, AccountId, ClaimName, Claims, Credits, Entry, Id, Operation, Period, Refusal,
     Repeated, Reply, Source, SourceId, Timestamp,
@@ -61,6 +62,8 @@ pub enum Change {
     Gate { account: AccountId, until: Timestamp },
     /// The plan changes; the open plan lot follows.
     Plan { account: AccountId, plan: String, allowance: Credits },
+    /// Calls without credits are answered with this status, or with the plan's.
+    WhenExhausted { account: AccountId, status: Option<WhenExhausted> },
     /// A new key.
     IssueKey { key: Key, hash: KeyHash },
     /// A key is refused from now on.

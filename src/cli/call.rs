@@ -40,6 +40,7 @@ impl AccountAction {
                 let body = json!({
                     "account": new.account, "plan": new.plan, "anchor": new.anchor,
                     "time_zone": new.time_zone, "gate": new.gate,
+                    "when_exhausted": status(&new.when_exhausted),
                 });
                 Call::post("/accounts".to_owned(), body, show::account)
             }
@@ -56,8 +57,17 @@ impl AccountAction {
                 let body = json!({ "plan": plan });
                 Call::post(format!("/accounts/{account}/plan"), body, show::account)
             }
+            Self::Exhausted { account, status: word } => {
+                let body = json!({ "status": status(&word) });
+                Call::post(format!("/accounts/{account}/when-exhausted"), body, show::account)
+            }
         }
     }
+}
+
+/// A status as the number that it is; any other word as it is.
+fn status(word: &str) -> Value {
+    word.parse::<u16>().map_or_else(|_| word.into(), Value::from)
 }
 
 impl KeyAction {

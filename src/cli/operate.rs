@@ -97,6 +97,13 @@ pub(super) enum AccountAction {
     Gate { account: AccountId, until: String },
     /// Move an account to another plan.
     Plan { account: AccountId, plan: String },
+    /// Say with which status the account's calls are refused when credits are gone: 402, 429, or `plan` for what the
+    /// plan says.
+    Exhausted {
+        account: AccountId,
+        #[arg(value_parser = ["402", "429", "plan"])]
+        status: String,
+    },
 }
 
 #[derive(Args)]
@@ -114,6 +121,9 @@ pub(super) struct NewAccount {
     /// `open`, `closed`, or the instant at which it closes.
     #[arg(long, default_value = "open")]
     pub gate: String,
+    /// The status of calls without credits: 402, 429, or `plan` for what the plan says.
+    #[arg(long, default_value = "plan", value_name = "STATUS", value_parser = ["402", "429", "plan"])]
+    pub when_exhausted: String,
 }
 
 #[derive(Subcommand)]

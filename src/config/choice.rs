@@ -1,11 +1,11 @@
 //! Keys whose values are a closed set: what an operator may choose between.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::credit::Credits;
 
 /// The status of a call for which there are no credits (providers.md section 0.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum WhenExhausted {
     /// 402, which no client library retries.
     PaymentRequired,
@@ -75,6 +75,15 @@ impl OnDisconnect {
 }
 
 impl WhenExhausted {
+    /// The choice whose status this is.
+    pub const fn of_status(status: u64) -> Option<Self> {
+        match status {
+            402 => Some(Self::PaymentRequired),
+            429 => Some(Self::TooManyRequests),
+            _ => None,
+        }
+    }
+
     /// The status as a number.
     pub const fn status(self) -> u16 {
         match self {

@@ -83,7 +83,8 @@ impl Gateway {
             self.outage.answered(account, Err(&refusal));
             call.was_refused();
             self.metrics.hold_ended(HoldOutcome::Refused);
-            return Err(Rejection::of_hold(&refusal, plan.pace.when_exhausted));
+            let status = caller.record.when_exhausted.unwrap_or(plan.pace.when_exhausted);
+            return Err(Rejection::of_hold(&refusal, status));
         }
         Err(Rejection::LedgerAway)
     }

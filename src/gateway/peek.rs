@@ -60,6 +60,10 @@ pub enum Malformed {
     WrongType { field: &'static str },
     #[error("The field `{field}` is given twice; give it once.")]
     DuplicateField { field: &'static str },
+    #[error("A field is named like `{field}` in another letter case; write it `{field}`, once.")]
+    OtherCase { field: &'static str },
+    #[error("The header `{header}` is given twice or is not text; give it once.")]
+    DoubtfulHeader { header: &'static str },
     #[error("The request body is compressed ({encoding}); send it without a content-encoding.")]
     UnsupportedEncoding { encoding: String },
     #[error("The content type of this request must be {expected}.")]

@@ -5,6 +5,7 @@
 mod core;
 mod harness;
 
+mod around;
 mod claims;
 mod crash;
 mod demo;
@@ -19,6 +20,7 @@ mod malformed;
 mod operate;
 mod outage;
 mod persistence;
+mod properties;
 mod redis;
 mod refused;
 mod shared;

@@ -19,6 +19,7 @@ struct Record {
     anchor: Option<String>,
     time_zone: String,
     created: Option<String>,
+    when_exhausted: Option<u16>,
 }
 
 #[derive(Deserialize)]
@@ -95,6 +96,12 @@ pub(in super::super) fn account(json: &str) -> serde_json::Result<String> {
         ("months from", or(record.anchor, "")),
         ("time zone", record.time_zone),
         ("created", or(record.created, "")),
+        (
+            "without credits",
+            record
+                .when_exhausted
+                .map_or("as the plan says".to_owned(), |status| status.to_string()),
+        ),
     ]);
     text = text + "\n" + &statement.text();
     if let Some(keys) = keys {

@@ -190,6 +190,7 @@ impl Setup {
                 anchor: at,
                 zone: chrono_tz::Tz::UTC,
                 created: at,
+                when_exhausted: None,
             };
             let gate_until = if account.open { Timestamp::MAX } else { Timestamp::MIN };
             books.change(Change::Create { record, gate_until }).await;
