@@ -8,6 +8,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::OpenError;
 use super::export::{self, Moved};
+use super::owned;
 
 /// The format that this version reads and writes, in `PRAGMA user_version`.
 const FORMAT: i64 = 1;
@@ -61,6 +62,8 @@ pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
         0 => create(&mut db).map_err(sqlite)?,
         found => return Err(other_format(path, &db, found)),
     }
+    // Not of the format: versions that don't know the table leave it alone.
+    db.execute_batch(owned::TABLE).map_err(sqlite)?;
     sync_folder(path).map_err(|source| OpenError::Io { path: path.to_owned(), source })?;
     Ok(db)
 }
