@@ -177,7 +177,7 @@ fn row(
 }
 
 /// What stands before and after the last colon of the last segment, if it is a verb.
-fn split_verb(path: &str) -> (&str, &str) {
+pub(super) fn split_verb(path: &str) -> (&str, &str) {
     let last = path.rfind('/').map_or(0, |slash| slash + 1);
     match path[last..].rfind(':') {
         Some(colon) => (&path[..last + colon], &path[last + colon + 1..]),
