@@ -23,7 +23,7 @@ use crate::admin::{self, Admin};
 use crate::config::{Config, Environment, Secret, SecretError};
 use crate::credit::Timestamp;
 use crate::directory::Directory;
-use crate::gateway::{self, Gateway, Upstream};
+use crate::gateway::{self, Gateway, Tenancy, Upstream};
 use crate::ledger::{Clock, Ledger, Settler};
 use crate::metrics::Metrics;
 use crate::{server, sim, telemetry};
@@ -78,6 +78,8 @@ pub struct App {
     ready: Arc<AtomicBool>,
     /// Every client has been served: nothing is read on for those that left.
     served: CancellationToken,
+    /// What was made is written down behind the answers.
+    tenancy: Tenancy,
     serving: Serving,
     administering: Serving,
     archiving: Option<Serving>,
@@ -116,7 +118,7 @@ impl App {
             Arc::clone(&metrics),
             Arc::clone(&clock),
         );
-        let served = gateway.served();
+        let (served, tenancy) = (gateway.served(), gateway.tenancy());
         let admin = Admin {
             config: Arc::clone(&config),
             ledger: ledger.clone(),
@@ -154,6 +156,7 @@ impl App {
             settler,
             ready,
             served,
+            tenancy,
             serving,
             administering,
             archiving,
@@ -166,6 +169,7 @@ impl App {
         self.ready.store(false, Ordering::Relaxed);
         self.serving.stop().await;
         self.served.cancel();
+        self.tenancy.written(SETTLE_LIMIT).await;
         if !self.settler.drained(SETTLE_LIMIT).await {
             let left = self.settler.pending();
             tracing::error!(left, "calls were left unsettled; their holds expire by themselves");

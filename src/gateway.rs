@@ -18,6 +18,7 @@ mod auth;
 mod balance;
 mod body;
 mod charging;
+mod free;
 mod headers;
 mod hold;
 mod limits;
@@ -28,10 +29,12 @@ pub mod peek;
 mod record;
 mod rejection;
 mod stack;
+mod tenancy;
 mod upstream;
 
 pub use meter::{AfterLeaving, Answer};
 pub use stack::stack;
+pub use tenancy::Tenancy;
 pub use upstream::{Upstream, UpstreamSetupError};
 
 use auth::Caller;
@@ -41,7 +44,6 @@ use headers::Told;
 use limits::Limits;
 use meter::Metered;
 use outage::Outage;
-use paced::Paced;
 use peek::Peek;
 use record::{Ending, Record};
 use rejection::Rejection;
@@ -71,6 +73,7 @@ pub struct Gateway {
     clock: Clock,
     limits: Limits,
     outage: Outage,
+    tenancy: Tenancy,
     /// The memory for request bodies.
     bodies: Budget,
     after_leaving: AfterLeaving,
@@ -110,6 +113,7 @@ impl Gateway {
     ) -> Self {
         let bodies = Budget::new(config.limits.buffered_bodies);
         let limits = Limits::new();
+        let tenancy = Tenancy::new(ledger.clone(), Arc::clone(&clock));
         let outage = Outage::new(config.outage.clone(), Arc::clone(&metrics));
         let stop = CancellationToken::new();
         let after_leaving = AfterLeaving { read_on: config.metering.read_on(), stop };
@@ -123,6 +127,7 @@ impl Gateway {
             clock,
             limits,
             outage,
+            tenancy,
             bodies,
             after_leaving,
         }
@@ -131,6 +136,11 @@ impl Gateway {
     /// Cancelled when the last client has been served: no answer is read on any more whose client has left.
     pub fn served(&self) -> CancellationToken {
         self.after_leaving.stop.clone()
+    }
+
+    /// Whose things are whose; it may still be writing some down when the last client has been served.
+    pub fn tenancy(&self) -> Tenancy {
+        self.tenancy.clone()
     }
 
     /// Answers a request; never fails. Notes what became of it.
@@ -170,7 +180,7 @@ impl Gateway {
         record: &mut Record,
     ) -> Result<Outcome, Rejection> {
         let (head, body) = request.into_parts();
-        let mut body = Unread::new(body);
+        let body = Unread::new(body);
         let place = self.place(&head, record)?;
         let is_metered = place.route.class == Class::Metered;
         let check = if is_metered { Check::Hold } else { Check::Age };
@@ -185,10 +195,7 @@ impl Gateway {
         let target = Target { place, upstream };
         let terms = self.terms(&head.method, &target)?;
         if matches!(terms, Terms::Free) {
-            let body = body.take().ok_or(Rejection::Internal)?;
-            let body = Outgoing::Through(Paced::new(body, self.config.limits.body_idle_timeout));
-            let response = self.send(&target, head, body, false, record).await?;
-            return Ok(Outcome::Passed(response, Passing::default()));
+            return self.pass_free(&target, head, body, &caller.record.account, record).await;
         }
 
         let limits = &self.config.limits;
@@ -198,13 +205,15 @@ impl Gateway {
         let peek = peeked(&head, &target.place, &bytes)?;
         let quoted = self.quote(terms, &target, &peek)?;
         record.model = peek.model;
+        let things = self.things_named(&head, &target.place, &bytes)?;
+        let made = self.made_by(&head, &target.place, &bytes, &caller);
         let route = target.place.route;
         let is_form = has_token(&head.headers, &CONTENT_TYPE, "multipart/form-data");
         let charging = Charging::of(&quoted, route.language, route.operation, is_form, &bytes);
         let (bytes, sieve) = charging.request(peek.stream, bytes)?;
         let running = self.limits.run(&caller, &plan.pace)?;
         let price = charging.held();
-        let (call, funds) = self.hold(&head, caller, price, record).await?;
+        let (call, funds) = self.hold(&head, caller, price, &things, record).await?;
         // From here on the guard sees to it that the hold is resolved: dropped, it gives the credits back.
         let body = Outgoing::whole(bytes, budgeted);
         let mut response = self.send(&target, head, body, true, record).await?;
@@ -221,8 +230,9 @@ impl Gateway {
             return Ok(Outcome::Passed(response, Passing::default()));
         }
         let meter = charging.meter(evidence(route, response.headers()), response.headers());
+        let made = made.map(|made| made.of_answer(response.headers()));
         let (after, metrics) = (self.after_leaving.clone(), Arc::clone(&self.metrics));
-        let metered = Some(Box::new(Metered { call, meter, after, metrics, running }));
+        let metered = Some(Box::new(Metered { call, meter, after, metrics, running, made }));
         Ok(Outcome::Passed(response, Passing { metered, sieve }))
     }
 

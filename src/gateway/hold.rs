@@ -8,8 +8,10 @@ use super::Gateway;
 use super::auth::Caller;
 use super::record::Record;
 use super::rejection::Rejection;
+use super::tenancy;
 use crate::credit::{AccountId, Credits, Funds, Id, Operation, Period, Refusal};
 use crate::directory::Check;
+use crate::ledger::owned::Thing;
 use crate::ledger::{Call, LedgerError};
 use crate::metrics::{HoldOutcome, LedgerResult};
 
@@ -20,17 +22,19 @@ const HOLD_LIMIT: Duration = Duration::from_secs(5);
 const STALE_RETRIES: u32 = 3;
 
 impl Gateway {
-    /// Reserves `price`, or says why not. A caller whose record has changed since it was read is identified anew. There
+    /// Reserves `price` if the account owns all of `things`, or says why not. A caller whose record has changed since it was read is identified anew. There
     /// are no funds to tell of where the ledger is away and the call goes on without a hold.
     pub(super) async fn hold(
         &self,
         head: &request::Parts,
         mut caller: Caller,
         price: Credits,
+        things: &[Thing],
         record: &mut Record,
     ) -> Result<(Call, Option<Funds>), Rejection> {
         let slot = self.settler.slot().ok_or(Rejection::Busy)?;
         let call = self.settler.guard(slot, caller.record.account.clone(), record.id);
+        let mut was_foreign = false;
         for _ in 0..=STALE_RETRIES {
             let (plan, account) = (self.plan(&caller)?, &caller.record.account);
             let period = caller.record.period(plan.monthly_credits, (self.clock)());
@@ -40,13 +44,26 @@ impl Gateway {
                 version: caller.version(),
                 period,
             };
-            let refusal = match self.ask(account, record.id, operation).await {
-                Ok((Ok(()), funds)) => {
+            let refusal = match self.ask(account, record.id, operation, things).await {
+                // What another gateway has seen made may be on its way to the ledger.
+                Ok(None) if self.ledger.is_shared() && !was_foreign => {
+                    was_foreign = true;
+                    tokio::time::sleep(tenancy::ON_ITS_WAY).await;
+                    continue;
+                }
+                Ok(None) => {
+                    call.was_refused();
+                    self.metrics.hold_ended(HoldOutcome::Refused);
+                    return Err(Rejection::NoSuchThing);
+                }
+                Ok(Some((Ok(()), funds))) => {
                     self.outage.answered(account, Ok(()));
                     record.held = Some(price);
                     return Ok((call, Some(funds)));
                 }
-                Ok((Err(refusal), _)) => refusal,
+                Ok(Some((Err(refusal), _))) => refusal,
+                // Whose they are can't be told, unless it is known here.
+                Err(error) if !self.tenancy.knows_all(account, things) => return Err(error.into()),
                 Err(error) => {
                     return self
                         .without_hold(head, call, (account, price, period), error, record)
@@ -71,20 +88,20 @@ impl Gateway {
         account: &AccountId,
         id: Id,
         operation: Operation,
-    ) -> Result<(Result<(), Refusal>, Funds), LedgerError> {
+        things: &[Thing],
+    ) -> Result<Option<(Result<(), Refusal>, Funds)>, LedgerError> {
         let asked = Instant::now();
-        let asking = self.ledger.apply(account, id, operation);
+        let asking = self.ledger.apply_if_owned(account, id, operation, things);
         let answer = tokio::time::timeout(HOLD_LIMIT, asking).await.unwrap_or_else(|_| {
             Err(LedgerError::Unknown(format!("no answer within {HOLD_LIMIT:?}")))
         });
         let result = match &answer {
-            Ok(reply) if reply.outcome.is_ok() => LedgerResult::Done,
+            Ok(Some(reply)) if reply.outcome.is_ok() => LedgerResult::Done,
             Ok(_) => LedgerResult::Refused,
             Err(_) => LedgerResult::Failed,
         };
         self.metrics.ledger_answered("hold", result, asked.elapsed());
-        let reply = answer?;
-        Ok((reply.outcome.map(|_| ()), reply.funds))
+        Ok(answer?.map(|reply| (reply.outcome.map(|_| ()), reply.funds)))
     }
 
     /// Lets a call go on whose credits can't be held, if that is allowed. `error`: why they can't.

@@ -56,13 +56,23 @@ impl Route {
 
     /// The thing that `path` is about or below of which it lies, if there is one.
     pub fn thing_in(&self, method: &Method, path: &Path) -> Option<String> {
+        self.thing_at(method, path.as_str())
+    }
+
+    /// The thing that a request deletes which is sent to `path`.
+    pub fn deletes(&self, method: &Method, path: &Path) -> Option<String> {
+        let thing = self.thing_in(method, path).filter(|_| *method == Method::DELETE)?;
+        let last = thing.rsplit('/').next()?;
+        (path.as_str().rsplit('/').next() == Some(last)).then_some(thing)
+    }
+
+    fn thing_at(&self, method: &Method, path: &str) -> Option<String> {
         // Most metered calls.
         memchr::memchr(b'{', self.pattern.as_bytes())?;
         if !self.has_things() {
             return None;
         }
         let (pattern, verb) = split_verb(self.pattern);
-        let path = path.as_str();
         let path = if verb.is_empty() { path } else { split_verb(path).0 };
         let (mut collection, mut rest) = ("", path.strip_prefix('/')?);
         for part in pattern.split('/').skip(1) {
@@ -95,14 +105,24 @@ impl Route {
         None
     }
 
-    /// The collection whose things the answer lists, where each account is to see its own.
-    pub fn lists(&self, method: &Method) -> Option<&'static str> {
+    /// Whether the answer lists things of which each account is to see its own. What lies below a thing is its owner's.
+    pub fn lists(&self, method: &Method, path: &Path) -> bool {
         let is_free_read = self.class == Class::Free && *method == Method::GET;
-        if !is_free_read || !self.has_things() {
-            return None;
-        }
-        let last = self.pattern.rsplit('/').next()?;
-        (!last.starts_with('{') && !EVERYBODYS.contains(&last)).then_some(last)
+        let last = self.collection();
+        is_free_read
+            && self.has_things()
+            && !last.starts_with('{')
+            && !EVERYBODYS.contains(&last)
+            && self.thing_in(method, path).is_none()
+    }
+
+    /// Whether the provider made the thing that it lists as `id` for all.
+    pub fn lists_for_all(&self, id: &str) -> bool {
+        is_public(self.collection(), id)
+    }
+
+    fn collection(&self) -> &'static str {
+        self.pattern.rsplit('/').next().unwrap_or_default()
     }
 
     /// The thing that an answer of this route calls `id`.
@@ -116,6 +136,22 @@ impl Route {
         let (pattern, _) = split_verb(self.pattern);
         let parts = pattern.split('/').filter(|part| !part.starts_with('{'));
         Cow::Owned(format!("{}/{id}", parts.last().unwrap_or_default()))
+    }
+}
+
+impl Dialect {
+    /// The thing to which `path` belongs, which no table lists, as far as a beginning of it says so.
+    pub fn thing_around(self, path: &Path) -> Option<String> {
+        let table = &self.rules().routes;
+        let mut beginning = path.as_str();
+        loop {
+            let known = ["GET", "DELETE", "POST"].map(|method| table.listed(method, beginning));
+            let thing = |route: Route| route.thing_at(&Method::DELETE, beginning);
+            if let Some(thing) = known.into_iter().flatten().find_map(thing) {
+                return Some(thing);
+            }
+            beginning = &beginning[..beginning.rfind('/').filter(|at| *at > 0)?];
+        }
     }
 }
 

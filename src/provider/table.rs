@@ -81,6 +81,11 @@ impl Table {
         found.unwrap_or_else(|| self.unknown(upgrade, path))
     }
 
+    /// What a method with this plain `path` is, if the table lists it.
+    pub(super) fn listed(&self, method: &str, path: &str) -> Option<Route> {
+        self.router(method, "")?.at(path).ok().map(|found| *found.value)
+    }
+
     fn has_verbs(&self) -> bool {
         self.routers.iter().any(|routes| !routes.verb.is_empty())
     }
