@@ -61,6 +61,8 @@ pub enum Tenancy {
     /// Its own, and those that are shared.
     #[default]
     Strict,
+    /// All that the provider's key can see; what is made is written down all the same.
+    Learn,
     /// All that the provider's key can see.
     Off,
 }
@@ -70,6 +72,7 @@ impl Tenancy {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Strict => "strict",
+            Self::Learn => "learn",
             Self::Off => "off",
         }
     }

@@ -14,7 +14,7 @@ use super::paced::Paced;
 use super::record::Record;
 use super::rejection::Rejection;
 use super::{Gateway, Outcome, Passing, Target, has_token, peek};
-use crate::config::Provider;
+use crate::config::{Provider, Tenancy};
 use crate::credit::AccountId;
 use crate::ledger::owned::Thing;
 use crate::policy::Place;
@@ -54,7 +54,7 @@ impl Gateway {
         let route = place.route;
         let deleted = route.deletes(&head.method, &place.path);
         let made = route.made(&head.method, &place.path, &text);
-        if route.lists(&head.method, &place.path) {
+        if provider.tenancy == Tenancy::Strict && route.lists(&head.method, &place.path) {
             return self.list(target, head, body, (provider, account), record).await;
         }
         let response = self.send(target, head, body, made.is_some(), record).await?;

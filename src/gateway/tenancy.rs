@@ -218,7 +218,7 @@ impl Gateway {
     pub(super) fn tenancy_at(&self, place: &Place<'_>) -> Option<&Provider> {
         let provider = &self.config.providers[place.provider];
         let is_unknown = place.route.class == Class::Unknown;
-        (provider.tenancy == Rule::Strict && (is_unknown || place.route.has_things()))
+        (provider.tenancy != Rule::Off && (is_unknown || place.route.has_things()))
             .then_some(provider)
     }
 
@@ -229,7 +229,8 @@ impl Gateway {
         place: &Place<'_>,
         body: &Bytes,
     ) -> Result<Vec<Thing>, Rejection> {
-        let Some(provider) = self.tenancy_at(place) else { return Ok(Vec::new()) };
+        let strict = |provider: &&Provider| provider.tenancy == Rule::Strict;
+        let Some(provider) = self.tenancy_at(place).filter(strict) else { return Ok(Vec::new()) };
         let Place { route, path, .. } = place;
         let (around, is_read) = match route.class {
             Class::Unknown => (provider.dialect.thing_around(path), is_read(&head.method)),
