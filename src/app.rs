@@ -153,10 +153,9 @@ impl App {
         let administering = Serving::start(|stop| {
             server::serve(admin_listener, limits, control_plane, || (), &[], stop)
         });
-        let (gateway, admin) = (gateway_at, admin_at);
         Ok(Self {
-            gateway,
-            admin,
+            gateway: gateway_at,
+            admin: admin_at,
             ledger,
             settler,
             ready,

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::Admin;
 use super::input::{Body, Named};
 use super::problem::Problem;
+use crate::config::Name;
 use crate::credit::AccountId;
 use crate::ledger::owned::{Owned, Thing};
 
@@ -39,7 +40,7 @@ pub(super) async fn own(
 ) -> Result<Json<Shown>, Problem> {
     admin.record(&account).await?;
     if !admin.config.providers.keys().any(|name| name.as_str() == provider) {
-        let names: Vec<&str> = admin.config.providers.keys().map(|name| name.as_str()).collect();
+        let names: Vec<&str> = admin.config.providers.keys().map(Name::as_str).collect();
         return Err(Problem::malformed(format!(
             "there is no provider `{provider}` here; `provider` is one of {}",
             names.join(", ")

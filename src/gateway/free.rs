@@ -114,14 +114,14 @@ impl Gateway {
                     || provider.shared_ids.have(&called(id))
                     || own.contains(&thing(id))
             };
-            match list.next(&query).filter(|_| part < PARTS_MAX && !list.shows(is_shown)) {
-                Some(query) => head = with_query(next, &query)?,
-                None => {
-                    *answer.body_mut() = list.of(is_shown).into();
-                    answer.headers_mut().remove(ETAG);
-                    return Ok(Outcome::Own(answer));
-                }
+            let more = list.next(&query).filter(|_| part < PARTS_MAX && !list.shows(is_shown));
+            if let Some(query) = more {
+                head = with_query(next, &query)?;
+                continue;
             }
+            *answer.body_mut() = list.of(is_shown).into();
+            answer.headers_mut().remove(ETAG);
+            return Ok(Outcome::Own(answer));
         }
         Err(Rejection::Internal)
     }

@@ -260,7 +260,9 @@ impl Rejection {
             }
             Self::Path(_) => (S::BAD_REQUEST, BAD_REQUEST, "invalid_path", Never),
             Self::Method => (S::METHOD_NOT_ALLOWED, BAD_REQUEST, "method_not_allowed", Never),
-            Self::Malformed(_) => (S::BAD_REQUEST, BAD_REQUEST, "invalid_request", Unsaid),
+            Self::Malformed(_) | Self::TooManyThings => {
+                (S::BAD_REQUEST, BAD_REQUEST, "invalid_request", Unsaid)
+            }
             Self::BodyTooLarge { .. } => {
                 (S::PAYLOAD_TOO_LARGE, BAD_REQUEST, "request_too_large", Unsaid)
             }
@@ -270,7 +272,6 @@ impl Rejection {
                 (S::FORBIDDEN, BAD_REQUEST, "route_not_allowed", Never)
             }
             Self::NoSuchThing => (S::NOT_FOUND, BAD_REQUEST, "not_found", Never),
-            Self::TooManyThings => (S::BAD_REQUEST, BAD_REQUEST, "invalid_request", Unsaid),
             Self::NoProvider => (S::FORBIDDEN, BAD_REQUEST, "provider_not_available", Never),
             Self::WebSocket => (S::BAD_REQUEST, BAD_REQUEST, "websocket_not_supported", Never),
             Self::LedgerAway => {

@@ -134,8 +134,8 @@ impl Route {
             return Cow::Owned(name);
         }
         let (pattern, _) = split_verb(self.pattern);
-        let parts = pattern.split('/').filter(|part| !part.starts_with('{'));
-        Cow::Owned(format!("{}/{id}", parts.last().unwrap_or_default()))
+        let mut parts = pattern.rsplit('/').filter(|part| !part.starts_with('{'));
+        Cow::Owned(format!("{}/{id}", parts.next().unwrap_or_default()))
     }
 }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::log::Log;
-use super::{Store, directory, hexadecimal, keys, text, unreadable};
+use super::{Store, directory, hexadecimal, keys, owned, text, unreadable};
 use crate::credit::{Account, AccountId, Entry, Fact, Id, Source, SourceId, Timestamp};
 use crate::directory::{Key, KeyHash, Record};
 use crate::ledger::LedgerError;
@@ -275,7 +275,7 @@ impl<'a> Arrival<'a> {
         belongings: &Belongings,
         order: impl Fn(Id) -> u64,
     ) -> Result<(), LedgerError> {
-        let Belongings { books, sources, record, keys: own, owned } = belongings;
+        let Belongings { books, sources, record, keys: own, owned: things } = belongings;
         for (hash, key) in own {
             self.store.take_hints(*hash, key).await?;
         }
@@ -286,7 +286,7 @@ impl<'a> Arrival<'a> {
             keys::keys(account),
         ];
         let mut write = pipe();
-        write.cmd("DEL").arg(&places).ignore();
+        write.cmd("DEL").arg(&places).arg(owned::places(account, self.begun)).ignore();
         let [at_books, at_sources, at_record, at_keys] = &places;
         write.cmd("HSET").arg(at_books).arg(text::account_fields(books, order)).ignore();
         write.cmd("ZADD").arg(self.shard.names()).arg(0).arg(account.as_str()).ignore();
@@ -304,7 +304,7 @@ impl<'a> Arrival<'a> {
             write.cmd("HSET").arg(at_keys).arg(&directory::key_field(*hash, key)).ignore();
         }
         self.store.write_all(at_books, &write).await?;
-        self.store.own(account, owned).await
+        self.store.own(account, things).await
     }
 }
 

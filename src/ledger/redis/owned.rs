@@ -146,13 +146,13 @@ impl Store {
 }
 
 /// Where what `account` owns may stand.
-fn places(account: &AccountId, now: Timestamp) -> Vec<String> {
+pub(super) fn places(account: &AccountId, now: Timestamp) -> Vec<String> {
     let spells = Spell::known(now).map(Some);
     std::iter::once(None).chain(spells).map(|spell| keys::owned(account, spell)).collect()
 }
 
 /// Things by when they are forgotten.
-pub(super) fn by_spell(owned: &[Owned]) -> BTreeMap<Option<Spell>, Vec<Thing>> {
+fn by_spell(owned: &[Owned]) -> BTreeMap<Option<Spell>, Vec<Thing>> {
     let mut spells: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for owned in owned {
         spells.entry(owned.spell).or_default().push(owned.thing);

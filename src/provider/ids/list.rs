@@ -69,7 +69,7 @@ impl<'a> List<'a> {
             serde_json::from_str::<String>(value).ok().filter(|word| !word.is_empty())
         };
         let place = |name: &str| word(name).map(|_| list.range_of(members[name]));
-        let (first, last) = (place("first_id"), place("last_id"));
+        let edges = (place("first_id"), place("last_id"));
         let has_more = members.get("has_more").is_some_and(|more| more.get() == "true");
         let goes_back = parameters(query).any(|(name, _)| matches!(name, "before" | "before_id"));
         let is_anthropic = route.language == Dialect::Anthropic;
@@ -89,7 +89,7 @@ impl<'a> List<'a> {
                 (false, false) => edge("last_id").map(|id| Next("after", id)),
             },
         };
-        (list.first, list.last) = (first, last);
+        (list.first, list.last) = edges;
         Ok(list)
     }
 
@@ -165,11 +165,11 @@ impl<'a> List<'a> {
         edits.sort_by_key(|(range, _)| range.start);
         let (mut out, mut at) = (Vec::with_capacity(self.text.len()), 0);
         for (range, text) in edits {
-            out.extend_from_slice(self.text[at..range.start].as_bytes());
+            out.extend_from_slice(&self.text.as_bytes()[at..range.start]);
             out.extend_from_slice(text.as_bytes());
             at = range.end;
         }
-        out.extend_from_slice(self.text[at..].as_bytes());
+        out.extend_from_slice(&self.text.as_bytes()[at..]);
         out
     }
 }

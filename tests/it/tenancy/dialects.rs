@@ -171,7 +171,7 @@ async fn each_dialects_things_are_their_accounts() {
     for case in CASES {
         let canned = Canned::start(case.answer).await;
         let setup = Setup::new().set("provider.openai.dialect", &format!("'{}'", case.dialect));
-        let setup = setup.set("provider.openai.base_url", "''").upstream(canned.address);
+        let setup = setup.upstream(canned.address);
         let world = world(setup, None).await;
         let ask = async |account: &str, method: &str, path: &str, body: &str| {
             let ask = world.ask(method, path).of(account);
