@@ -24,6 +24,7 @@ mod problem;
 mod routes;
 #[cfg(test)]
 mod tests;
+mod things;
 mod verify;
 
 use problem::{Kind, Problem};
@@ -64,6 +65,7 @@ pub fn router(admin: Arc<Admin>) -> Router {
         .route("/accounts/{account}/grants", post(grants::grant))
         .route("/accounts/{account}/voids", post(grants::void))
         .route("/accounts/{account}/ledger", get(entries::list))
+        .route("/accounts/{account}/things", post(things::own))
         .route("/keys", post(keys::issue_service).get(keys::list_service))
         .route("/keys/{key}", delete(keys::revoke))
         .route("/explain/{request}", get(calls::explain))

@@ -24,7 +24,7 @@ use crate::config::{Config, Environment, Secret, SecretError};
 use crate::cores::Cores;
 use crate::credit::Timestamp;
 use crate::directory::Directory;
-use crate::gateway::{self, Gateway, Upstream};
+use crate::gateway::{self, Gateway, Tenancy, Upstream};
 use crate::ledger::{Clock, Ledger, Settler};
 use crate::metrics::Metrics;
 use crate::{server, sim, telemetry};
@@ -79,6 +79,8 @@ pub struct App {
     ready: Arc<AtomicBool>,
     /// Every client has been served: nothing is read on for those that left.
     served: CancellationToken,
+    /// What was made is written down behind the answers.
+    tenancy: Tenancy,
     serving: Serving,
     administering: Serving,
     archiving: Option<Serving>,
@@ -119,7 +121,7 @@ impl App {
             Arc::clone(&metrics),
             Arc::clone(&clock),
         );
-        let served = gateway.served();
+        let (served, tenancy) = (gateway.served(), gateway.tenancy());
         let admin = Admin {
             config: Arc::clone(&config),
             ledger: ledger.clone(),
@@ -151,14 +153,14 @@ impl App {
         let administering = Serving::start(|stop| {
             server::serve(admin_listener, limits, control_plane, || (), &[], stop)
         });
-        let (gateway, admin) = (gateway_at, admin_at);
         Ok(Self {
-            gateway,
-            admin,
+            gateway: gateway_at,
+            admin: admin_at,
             ledger,
             settler,
             ready,
             served,
+            tenancy,
             serving,
             administering,
             archiving,
@@ -172,6 +174,7 @@ impl App {
         self.ready.store(false, Ordering::Relaxed);
         self.serving.stop().await;
         self.served.cancel();
+        self.tenancy.written(SETTLE_LIMIT).await;
         if !self.settler.drained(SETTLE_LIMIT).await {
             let left = self.settler.pending();
             tracing::error!(left, "calls were left unsettled; their holds expire by themselves");

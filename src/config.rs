@@ -27,17 +27,19 @@ mod prices;
 mod redis;
 mod scalar;
 mod secret;
+mod shared_ids;
 mod url;
 
 #[cfg(test)]
 mod tests;
 
 pub use choice::{
-    Administration, OnDisconnect, OnOutage, SessionGrants, UnknownRoutes, WhenExhausted,
+    Administration, OnDisconnect, OnOutage, SessionGrants, Tenancy, UnknownRoutes, WhenExhausted,
 };
 pub use error::ConfigError;
 pub use redis::{Place, Redis, RedisClock, RedisUrl, Replicas, Topology};
 pub use secret::{Secret, SecretError, SecretSource};
+pub use shared_ids::SharedIds;
 pub use url::{BaseUrl, LedgerUrl};
 
 use scalar::{count, scalar, size};
@@ -110,6 +112,10 @@ pub struct Provider {
     pub base_url: BaseUrl,
     /// Its key; `None` for a provider that needs none.
     pub key: Option<SecretSource>,
+    /// Whether accounts see each other's things there.
+    pub tenancy: Tenancy,
+    /// The things there that all accounts may use.
+    pub shared_ids: SharedIds,
     /// How long it may be silent.
     pub timeouts: Timeouts,
 }

@@ -21,6 +21,7 @@ mod balance;
 mod body;
 mod charging;
 mod claims;
+mod free;
 mod headers;
 mod hold;
 mod jobs;
@@ -32,22 +33,23 @@ pub mod peek;
 mod record;
 mod rejection;
 mod stack;
+mod tenancy;
 mod upstream;
 
 pub use meter::{AfterLeaving, Answer};
 pub use stack::stack;
+pub use tenancy::Tenancy;
 pub use upstream::{Upstream, UpstreamSetupError};
 
 use auth::Caller;
 use body::{Budget, Outgoing, Unread};
 use charging::Charging;
 use headers::Told;
-use jobs::{Jobs, Watch};
 use hold::Held;
+use jobs::{Jobs, Watch};
 use limits::Limits;
 use meter::Metered;
 use outage::Outage;
-use paced::Paced;
 use peek::Peek;
 use record::{Ending, Record};
 use rejection::Rejection;
@@ -78,6 +80,7 @@ pub struct Gateway {
     limits: Limits,
     outage: Outage,
     jobs: Jobs,
+    tenancy: Tenancy,
     /// The memory for request bodies.
     bodies: Budget,
     after_leaving: AfterLeaving,
@@ -119,6 +122,7 @@ impl Gateway {
     ) -> Self {
         let bodies = Budget::new(config.limits.buffered_bodies);
         let limits = Limits::new();
+        let tenancy = Tenancy::new(ledger.clone(), Arc::clone(&clock));
         let outage = Outage::new(config.outage.clone(), Arc::clone(&metrics));
         let jobs = Jobs::new(ledger.clone(), settler.clone(), Arc::clone(&metrics));
         let stop = CancellationToken::new();
@@ -134,6 +138,7 @@ impl Gateway {
             limits,
             outage,
             jobs,
+            tenancy,
             bodies,
             after_leaving,
         }
@@ -142,6 +147,11 @@ impl Gateway {
     /// Cancelled when the last client has been served: no answer is read on any more whose client has left.
     pub fn served(&self) -> CancellationToken {
         self.after_leaving.stop.clone()
+    }
+
+    /// Whose things are whose; it may still be writing some down when the last client has been served.
+    pub fn tenancy(&self) -> Tenancy {
+        self.tenancy.clone()
     }
 
     /// Answers a request; never fails. Notes what became of it.
@@ -181,7 +191,7 @@ impl Gateway {
         record: &mut Record,
     ) -> Result<Outcome, Rejection> {
         let (head, body) = request.into_parts();
-        let mut body = Unread::new(body);
+        let body = Unread::new(body);
         let place = self.place(&head, record)?;
         let is_metered = place.route.class == Class::Metered;
         let check = if is_metered { Check::Hold } else { Check::Age };
@@ -196,14 +206,7 @@ impl Gateway {
         let target = Target { place, upstream };
         let terms = self.terms(&head.method, &target)?;
         if matches!(terms, Terms::Free) {
-            let body = body.take().ok_or(Rejection::Internal)?;
-            let body = Outgoing::Through(Paced::new(body, self.config.limits.body_idle_timeout));
-            let job = self.jobs.asked_for(&caller.record.account, &head.method, &target.place);
-            let response = self.send(&target, head, body, job.is_some(), record).await?;
-            let job = job.filter(|_| response.status().is_success());
-            let route = target.place.route;
-            let watch = job.and_then(|job| self.jobs.watch(job, route, response.headers()));
-            return Ok(Outcome::Passed(response, Passing { watch, ..Passing::default() }));
+            return self.pass_free(&target, head, body, &caller.record.account, record).await;
         }
 
         let limits = &self.config.limits;
@@ -211,6 +214,8 @@ impl Gateway {
         let (bytes, budgeted) =
             body::read_whole(body, limits.metered_body, pause, &self.bodies).await?;
         let peek = peeked(&head, &target.place, &bytes)?;
+        let things = self.things_named(&head, &target.place, &bytes)?;
+        let made = self.made_by(&head, &target.place, &bytes, &caller);
         let feature = claims::feature(&head.headers)?;
         let priced_by = feature.as_ref().filter(|_| claims::is_service(&caller));
         let quoted = self.quote(terms, &target, &peek, priced_by.map(Feature::as_str))?;
@@ -223,7 +228,7 @@ impl Gateway {
         let (bytes, sieve) = charging.request(peek.stream, bytes)?;
         let running = self.limits.run(&caller, &plan.pace)?;
         let Held { call, funds, rides } =
-            self.hold(&head, caller, price, claims.as_ref(), record).await?;
+            self.hold(&head, caller, price, (claims.as_ref(), &things), record).await?;
         let charging = if rides { Charging::PerCall(Credits::ZERO) } else { charging };
         let price = charging.held();
         // From here on the guard sees to it that the hold is resolved: dropped, it gives the credits back.
@@ -242,10 +247,14 @@ impl Gateway {
             return Ok(Outcome::Passed(response, Passing::default()));
         }
         let meter = charging.meter(evidence(route, response.headers()), response.headers());
+        let made = made.map(|made| made.of_answer(response.headers()));
         let (after, metrics) = (self.after_leaving.clone(), Arc::clone(&self.metrics));
         let key = claims.and_then(|claims| claims.key);
-        let metered = Some(Box::new(Metered { call, meter, after, metrics, key, running }));
-        Ok(Outcome::Passed(response, Passing { metered, sieve, watch: None }))
+        let metered = Metered { call, meter, after, metrics, key, running, made };
+        Ok(Outcome::Passed(
+            response,
+            Passing { metered: Some(Box::new(metered)), sieve, watch: None },
+        ))
     }
 
     /// Finds the provider and classifies the path that it will be sent.

@@ -10,6 +10,7 @@ pub mod audit;
 mod fingerprint;
 pub mod journal;
 pub mod migration;
+pub mod owned;
 pub mod redis;
 mod settler;
 pub mod sqlite;
@@ -22,6 +23,7 @@ use crate::credit::{
     Repeated, Reply, Source, SourceId, Timestamp,
 };
 use crate::directory::{Key, KeyHash, KnownKey, Record};
+use owned::{Owned, Thing};
 
 /// Tells the time: an argument wherever it matters, so that a test can hold it.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -141,6 +143,51 @@ impl Ledger {
         match self {
             Self::Sqlite(store) => store.delivered(account, key, id).await,
             Self::Redis(store) => store.delivered(account, key, id).await,
+        }
+    }
+
+    /// The same, if `account` owns all of `things`; nothing, and nothing is done, if it doesn't. One step, as without them.
+    pub async fn apply_if_owned(
+        &self,
+        account: &AccountId,
+        id: Id,
+        operation: Operation,
+        things: &[Thing],
+    ) -> Result<Option<Reply>, LedgerError> {
+        if things.is_empty() {
+            return self.apply(account, id, operation).await.map(Some);
+        }
+        match self {
+            Self::Sqlite(store) => store.apply_if_owned(account, id, operation, things).await,
+            Self::Redis(store) => store.apply_if_owned(account, id, &operation, things).await,
+        }
+    }
+
+    /// Which of `things` belong to `account`, in their order.
+    pub async fn owns(
+        &self,
+        account: &AccountId,
+        things: &[Thing],
+    ) -> Result<Vec<bool>, LedgerError> {
+        match self {
+            Self::Sqlite(store) => store.owns(account, things).await,
+            Self::Redis(store) => store.owns(account, things).await,
+        }
+    }
+
+    /// `account` owns these from now on. Repeating it changes nothing.
+    pub async fn own(&self, account: &AccountId, owned: &[Owned]) -> Result<(), LedgerError> {
+        match self {
+            Self::Sqlite(store) => store.own(account, owned).await,
+            Self::Redis(store) => store.own(account, owned).await,
+        }
+    }
+
+    /// `account` doesn't own `thing` any more.
+    pub async fn forget(&self, account: &AccountId, thing: Thing) -> Result<(), LedgerError> {
+        match self {
+            Self::Sqlite(store) => store.forget(account, thing).await,
+            Self::Redis(store) => store.forget(account, &thing).await,
         }
     }
 

@@ -23,7 +23,7 @@ impl Call {
         Self { method: Method::GET, path, body: None, show, notice: None }
     }
 
-    fn post(path: String, body: Value, show: Show) -> Self {
+    pub(super) fn post(path: String, body: Value, show: Show) -> Self {
         Self { method: Method::POST, path, body: Some(without_nulls(body)), show, notice: None }
     }
 

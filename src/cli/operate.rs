@@ -70,6 +70,16 @@ pub(super) enum Operate {
         #[command(flatten)]
         remote: Remote,
     },
+    /// Give an account what was made for it at a provider before, or in the provider's console.
+    Own {
+        account: AccountId,
+        /// The provider's name in the gateway's configuration.
+        provider: String,
+        /// What the provider calls it, such as `file-abc`; at Google with its collection, `files/abc`.
+        id: String,
+        #[command(flatten)]
+        remote: Remote,
+    },
     /// Tell what the gateway does with a request, and what it costs. Nothing is sent to a provider.
     Route {
         #[command(flatten)]
@@ -273,6 +283,10 @@ impl Operate {
             Self::Verify { unsettled, remote } => {
                 let show = if unsettled { show::unsettled } else { show::verify };
                 (Call::get("/verify".to_owned(), show), remote)
+            }
+            Self::Own { account, provider, id, remote } => {
+                let body = serde_json::json!({ "provider": provider, "id": id });
+                (Call::post(format!("/accounts/{account}/things"), body, show::own), remote)
             }
             Self::Route { route, remote } => (route.call(), remote),
         }

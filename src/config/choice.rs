@@ -54,6 +54,30 @@ pub enum OnOutage {
     Allow,
 }
 
+/// Whether an account sees only those things at a provider that were made through it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tenancy {
+    /// Its own, and those that are shared.
+    #[default]
+    Strict,
+    /// All that the provider's key can see; what is made is written down all the same.
+    Learn,
+    /// All that the provider's key can see.
+    Off,
+}
+
+impl Tenancy {
+    /// The name in the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Strict => "strict",
+            Self::Learn => "learn",
+            Self::Off => "off",
+        }
+    }
+}
+
 /// What becomes of an answer whose client leaves before its end, where the work decides the charge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -87,12 +87,15 @@ fn redis(redis: &Redis, out: &mut String) -> fmt::Result {
 }
 
 fn provider(name: &Name, provider: &Provider, out: &mut String) -> fmt::Result {
-    let Provider { dialect, base_url, key, timeouts } = provider;
+    let Provider { dialect, base_url, key, tenancy, shared_ids, timeouts } = provider;
     let Timeouts { connect, header, idle } = timeouts;
     writeln!(out, "\n[provider.{name}]")?;
     writeln!(out, "dialect = \"{}\"", dialect.as_str())?;
     writeln!(out, "base_url = {}", quoted(base_url))?;
     writeln!(out, "key = {}", key.as_ref().map_or_else(|| "\"none\"".to_owned(), source))?;
+    writeln!(out, "tenancy = \"{}\"", tenancy.as_str())?;
+    let shared: Vec<String> = shared_ids.patterns().map(quoted).collect();
+    writeln!(out, "shared_ids = [{}]", shared.join(", "))?;
     writeln!(out, "connect_timeout = {}", duration(*connect))?;
     writeln!(out, "header_timeout = {}", duration(*header))?;
     writeln!(out, "idle_timeout = {}", duration(*idle))

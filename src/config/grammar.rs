@@ -12,7 +12,8 @@ use super::prices::PriceTable;
 use super::scalar::{optional, scalar};
 use super::{
     Archive, BaseUrl, Config, Headers, LedgerUrl, Limits, Log, Metering, Name, Outage, Pace, Plan,
-    Provider, Redis, Refusal, SecretSource, Tasks, Timeouts, WhenExhausted, secret,
+    Provider, Redis, Refusal, SecretSource, SharedIds, Tasks, Tenancy, Timeouts, WhenExhausted,
+    secret,
 };
 use crate::credit::Credits;
 use crate::provider::Dialect;
@@ -54,6 +55,10 @@ struct ProviderTable {
     base_url: BaseUrl,
     #[serde(deserialize_with = "secret::source_or_none")]
     key: Option<SecretSource>,
+    #[serde(default)]
+    tenancy: Tenancy,
+    #[serde(default)]
+    shared_ids: SharedIds,
     #[serde(default, deserialize_with = "optional")]
     connect_timeout: Option<Duration>,
     #[serde(default, deserialize_with = "optional")]
@@ -118,6 +123,8 @@ impl ProviderTable {
             dialect: self.dialect,
             base_url: self.base_url,
             key: self.key,
+            tenancy: self.tenancy,
+            shared_ids: self.shared_ids,
             timeouts: Timeouts {
                 connect: self.connect_timeout.unwrap_or(defaults.connect),
                 header: self.header_timeout.unwrap_or(defaults.header),

@@ -8,8 +8,10 @@ use super::Gateway;
 use super::auth::Caller;
 use super::record::Record;
 use super::rejection::Rejection;
+use super::tenancy;
 use crate::credit::{AccountId, Claims, Credits, Funds, Id, Operation, Period, Refusal, Repeated};
 use crate::directory::Check;
+use crate::ledger::owned::Thing;
 use crate::ledger::{Call, Claimed, LedgerError};
 use crate::metrics::{HoldOutcome, LedgerResult};
 
@@ -31,24 +33,29 @@ pub struct Held {
 
 /// What the ledger says to a hold.
 enum Answered {
-    Held { rides: bool },
+    Held {
+        rides: bool,
+    },
     Refused(Refusal),
     Repeated(Repeated),
+    /// One of the things is not the account's.
+    Foreign,
 }
 
 impl Gateway {
-    /// Reserves `price`, or says why not. A caller whose record has changed since it was read is identified anew.
-    /// `claims`: other calls to which it may belong.
+    /// Reserves `price` if the account owns all of `things`, or says why not. A caller whose record has changed since it was
+    /// read is identified anew. `claims`: other calls to which it may belong.
     pub(super) async fn hold(
         &self,
         head: &request::Parts,
         mut caller: Caller,
         price: Credits,
-        claims: Option<&Claims>,
+        (claims, things): (Option<&Claims>, &[Thing]),
         record: &mut Record,
     ) -> Result<Held, Rejection> {
         let slot = self.settler.slot().ok_or(Rejection::Busy)?;
         let call = self.settler.guard(slot, caller.record.account.clone(), record.id);
+        let mut was_foreign = false;
         for _ in 0..=STALE_RETRIES {
             let (plan, account) = (self.plan(&caller)?, &caller.record.account);
             let period = caller.record.period(plan.monthly_credits, (self.clock)());
@@ -58,7 +65,18 @@ impl Gateway {
                 version: caller.version(),
                 period,
             };
-            let refusal = match self.ask(account, record.id, operation, claims).await {
+            let refusal = match self.ask(account, record.id, operation, (claims, things)).await {
+                // What another gateway has seen made may be on its way to the ledger.
+                Ok((Answered::Foreign, _)) if self.ledger.is_shared() && !was_foreign => {
+                    was_foreign = true;
+                    tokio::time::sleep(tenancy::ON_ITS_WAY).await;
+                    continue;
+                }
+                Ok((Answered::Foreign, _)) => {
+                    call.was_refused();
+                    self.metrics.hold_ended(HoldOutcome::Refused);
+                    return Err(Rejection::NoSuchThing);
+                }
                 Ok((Answered::Held { rides }, funds)) => {
                     self.outage.answered(account, Ok(()));
                     record.held = Some(if rides { Credits::ZERO } else { price });
@@ -69,6 +87,8 @@ impl Gateway {
                     call.was_refused();
                     return Err(repeated.into());
                 }
+                // Whose they are can't be told, unless it is known here.
+                Err(error) if !self.tenancy.knows_all(account, things) => return Err(error.into()),
                 Err(error) => {
                     let may_repeat = claims.is_some_and(|claims| claims.key.is_some());
                     let asked = (account, price, period);
@@ -94,33 +114,40 @@ impl Gateway {
         account: &AccountId,
         id: Id,
         operation: Operation,
-        claims: Option<&Claims>,
+        (claims, things): (Option<&Claims>, &[Thing]),
     ) -> Result<(Answered, Option<Funds>), LedgerError> {
         let asked = Instant::now();
         let asking = async {
             match claims {
                 None => {
-                    let reply = self.ledger.apply(account, id, operation).await?;
-                    Ok(Claimed::Answered { reply, rides: false })
+                    let reply = self.ledger.apply_if_owned(account, id, operation, things).await?;
+                    Ok(reply.map(|reply| Claimed::Answered { reply, rides: false }))
                 }
-                Some(claims) => self.ledger.hold(account, id, operation, *claims).await,
+                // Both at once are rare enough to be asked one after the other.
+                Some(_) if !self.ledger.owns(account, things).await?.into_iter().all(|own| own) => {
+                    Ok(None)
+                }
+                Some(claims) => self.ledger.hold(account, id, operation, *claims).await.map(Some),
             }
         };
         let answer = tokio::time::timeout(HOLD_LIMIT, asking).await.unwrap_or_else(|_| {
             Err(LedgerError::Unknown(format!("no answer within {HOLD_LIMIT:?}")))
         });
         let result = match &answer {
-            Ok(Claimed::Answered { reply, .. }) if reply.outcome.is_ok() => LedgerResult::Done,
+            Ok(Some(Claimed::Answered { reply, .. })) if reply.outcome.is_ok() => {
+                LedgerResult::Done
+            }
             Ok(_) => LedgerResult::Refused,
             Err(_) => LedgerResult::Failed,
         };
         self.metrics.ledger_answered("hold", result, asked.elapsed());
         Ok(match answer? {
-            Claimed::Answered { reply, rides } => {
+            None => (Answered::Foreign, None),
+            Some(Claimed::Answered { reply, rides }) => {
                 let answered = reply.outcome.map(|_| Answered::Held { rides });
                 (answered.unwrap_or_else(Answered::Refused), Some(reply.funds))
             }
-            Claimed::Repeated(repeated) => (Answered::Repeated(repeated), None),
+            Some(Claimed::Repeated(repeated)) => (Answered::Repeated(repeated), None),
         })
     }
 

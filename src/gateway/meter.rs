@@ -22,6 +22,7 @@ use super::jobs::Watch;
 use super::limits::Running;
 use super::paced::{BodyError, Paced};
 use super::record::{Ending, Record};
+use super::tenancy::Making;
 use crate::credit::ClaimName;
 use crate::ledger::{Call, Charge};
 use crate::metrics::{HoldOutcome, Metrics, Open};
@@ -78,6 +79,8 @@ pub struct Metered {
     pub key: Option<ClaimName>,
     /// Its place among the account's running calls.
     pub running: Running,
+    /// Notes what it makes.
+    pub made: Option<Making>,
 }
 
 /// What becomes of an answer whose client has left before its end, if its end tells more than its price.
@@ -91,6 +94,9 @@ pub struct AfterLeaving {
 
 impl Metered {
     fn see(&mut self, bytes: &[u8]) {
+        if let Some(made) = &mut self.made {
+            made.see(bytes);
+        }
         if let Some(so_far) = self.meter.see(bytes) {
             self.call.confirm(so_far);
         }

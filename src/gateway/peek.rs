@@ -154,7 +154,8 @@ fn checked_model(model: &str) -> Result<String, Malformed> {
     }
 }
 
-fn check_encoding(content_encoding: Option<&str>) -> Result<(), Malformed> {
+/// Refuses a body that can't be looked into.
+pub fn check_encoding(content_encoding: Option<&str>) -> Result<(), Malformed> {
     let encoding = content_encoding.unwrap_or_default().trim();
     if encoding.is_empty() || encoding.eq_ignore_ascii_case("identity") {
         return Ok(());

@@ -17,6 +17,7 @@ use crate::credit::{Refusal as Hold, Repeated};
 use crate::ledger::LedgerError;
 use crate::policy::Denied;
 use crate::provider::credentials::CredentialError;
+use crate::provider::ids::{IDS_MAX, Unreadable};
 use crate::provider::{Dialect, PathError, Refusal};
 
 /// Why a request was not passed on, or its answer not passed back.
@@ -70,6 +71,10 @@ pub enum Rejection {
     UnknownRoute,
     /// A WebSocket was asked for.
     WebSocket,
+    /// What the request names is not there, or not the account's.
+    NoSuchThing,
+    /// It names more things than can be looked up.
+    TooManyThings,
     /// The provider has no key here.
     NoProvider,
     /// `idempotency-key` can't be read.
@@ -143,6 +148,15 @@ impl From<Repeated> for Rejection {
 impl From<Malformed> for Rejection {
     fn from(malformed: Malformed) -> Self {
         Self::Malformed(malformed)
+    }
+}
+
+impl From<Unreadable> for Rejection {
+    fn from(unreadable: Unreadable) -> Self {
+        match unreadable {
+            Unreadable::NotJson { line, column } => Malformed::NotJson { line, column }.into(),
+            Unreadable::TooMany => Self::TooManyThings,
+        }
     }
 }
 
@@ -262,7 +276,9 @@ impl Rejection {
             }
             Self::Path(_) => (S::BAD_REQUEST, BAD_REQUEST, "invalid_path", Never),
             Self::Method => (S::METHOD_NOT_ALLOWED, BAD_REQUEST, "method_not_allowed", Never),
-            Self::Malformed(_) => (S::BAD_REQUEST, BAD_REQUEST, "invalid_request", Unsaid),
+            Self::Malformed(_) | Self::TooManyThings => {
+                (S::BAD_REQUEST, BAD_REQUEST, "invalid_request", Unsaid)
+            }
             Self::BodyTooLarge { .. } => {
                 (S::PAYLOAD_TOO_LARGE, BAD_REQUEST, "request_too_large", Unsaid)
             }
@@ -271,6 +287,7 @@ impl Rejection {
             Self::SessionGrant | Self::Administration | Self::UnknownRoute => {
                 (S::FORBIDDEN, BAD_REQUEST, "route_not_allowed", Never)
             }
+            Self::NoSuchThing => (S::NOT_FOUND, BAD_REQUEST, "not_found", Never),
             Self::NoProvider => (S::FORBIDDEN, BAD_REQUEST, "provider_not_available", Never),
             Self::WebSocket => (S::BAD_REQUEST, BAD_REQUEST, "websocket_not_supported", Never),
             Self::KeyOfCallUnreadable | Self::TaskUnreadable | Self::FeatureUnreadable => {
@@ -325,6 +342,8 @@ impl Rejection {
             Self::Administration => "This route administers the provider's organisation, which is not available through this gateway.".into(),
             Self::UnknownRoute => "This route is not known to the gateway and not available through it.".into(),
             Self::WebSocket => "WebSocket connections are not available through this gateway; use HTTP requests.".into(),
+            Self::NoSuchThing => "An id in this request names nothing here: it was never made through your account, or has been deleted.".into(),
+            Self::TooManyThings => format!("The request names more than {IDS_MAX} things by their ids; name fewer at once."),
             Self::NoProvider => "The AI provider of this call has no key on this gateway; ask its operator to set one.".into(),
             Self::KeyOfCallUnreadable => "The header `Idempotency-Key` must hold one key of 1 to 255 printable ASCII characters.".into(),
             Self::TaskUnreadable => "The header `x-credits-task` must hold one name of 1 to 255 printable ASCII characters.".into(),

@@ -131,7 +131,8 @@ impl Settler {
         work: Option<Work>,
     ) {
         let operation = Operation::Correct { call, amount, work };
-        let settlement = Settlement { account, id, operation, allowed: None, delivered: None, _slot: slot };
+        let settlement =
+            Settlement { account, id, operation, allowed: None, delivered: None, _slot: slot };
         self.settle(settlement);
     }
 

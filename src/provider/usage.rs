@@ -8,7 +8,7 @@
 mod anthropic;
 mod bedrock;
 mod cohere;
-mod events;
+pub(super) mod events;
 mod gemini;
 mod ollama;
 mod openai_audio;

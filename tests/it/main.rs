@@ -25,6 +25,7 @@ mod redis;
 mod refused;
 mod shared;
 mod side;
+mod tenancy;
 mod trips;
 mod units;
 mod untouched;

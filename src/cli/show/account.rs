@@ -206,3 +206,16 @@ pub(in super::super) fn revoked(json: &str) -> serde_json::Result<String> {
     let Revoked { revoked } = serde_json::from_str(json)?;
     Ok(format!("{revoked} is revoked"))
 }
+
+/// A thing that an account owns from now on.
+pub(in super::super) fn own(json: &str) -> serde_json::Result<String> {
+    let Given { account, provider, id } = serde_json::from_str(json)?;
+    Ok(format!("{id} at {provider} belongs to {account}"))
+}
+
+#[derive(Deserialize)]
+struct Given {
+    account: String,
+    provider: String,
+    id: String,
+}

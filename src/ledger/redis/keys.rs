@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::credit::{AccountId, ClaimName, Id};
 use crate::directory::KeyHash;
+use crate::ledger::owned::Spell;
 
 /// Where service keys are kept: details by hash, as in [`keys`].
 pub(super) const SERVICE_KEYS: &str = "{service}:k";
@@ -74,6 +75,12 @@ pub(super) fn books(account: &AccountId) -> String {
 /// What is remembered of the sources of `account`.
 pub(super) fn sources(account: &AccountId) -> String {
     Shard::of(account).key("src", account)
+}
+
+/// What `account` owns: what stays for ever, or what was made in a spell and goes with it.
+pub(super) fn owned(account: &AccountId, spell: Option<Spell>) -> String {
+    let kind = spell.map_or_else(|| "own".to_owned(), |spell| format!("own{}", spell.number()));
+    Shard::of(account).key(&kind, account)
 }
 
 /// The record of `account`.

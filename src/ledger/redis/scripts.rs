@@ -3,12 +3,12 @@
 use ::redis::{Cmd, Script, cmd};
 
 use super::{keys, text};
-use crate::credit::{
-    AccountId, ClaimName, Claims, Id, Job, Operation, Period, Timestamp, Work,
-};
+use crate::credit::{AccountId, ClaimName, Claims, Id, Job, Operation, Period, Timestamp, Work};
+use crate::ledger::owned::Thing;
 
 /// The rules of money, which both scripts begin with.
 pub(super) const BOOKS: &str = include_str!("books.lua");
+const OWNED: &str = include_str!("owned.lua");
 const APPLY: &str = include_str!("apply.lua");
 const CLAIM: &str = include_str!("claim.lua");
 const DELIVERED: &str = include_str!("delivered.lua");
@@ -18,6 +18,8 @@ const PROBE: &str = include_str!("probe.lua");
 /// The scripts of one engine.
 pub(super) struct Scripts {
     apply: Text,
+    /// The same, if the account owns what the call is about.
+    apply_if_owned: Text,
     /// For what must not be refused when the memory is full: not to charge is to serve for nothing.
     settle: Text,
     change: Text,
@@ -56,6 +58,7 @@ impl Scripts {
         let script = |flags: &str, end: &str| Text::new(format!("#!lua{flags}\n{books}\n{end}"));
         Self {
             apply: script("", APPLY),
+            apply_if_owned: script("", &format!("{OWNED}\n{APPLY}")),
             settle: script(" flags=allow-oom", APPLY),
             change: script("", CHANGE),
             claim: script("", CLAIM),
@@ -121,6 +124,29 @@ impl Scripts {
     ) -> Cmd {
         let mut call = self.delivered.call(named);
         call.arg(1).arg(keys::claim(account, key)).arg(text::id(id));
+        call
+    }
+
+    /// One operation, if each of `things` stands at one of `places`.
+    #[expect(clippy::too_many_arguments, reason = "the words of one command, in their order")]
+    pub(super) fn apply_if_owned(
+        &self,
+        named: Named,
+        (account, id): (&AccountId, Id),
+        operation: &Operation,
+        fingerprint: &str,
+        now: Option<Timestamp>,
+        places: &[String],
+        things: &[Thing],
+    ) -> Cmd {
+        let mut call = self.apply_if_owned.call(named);
+        call.arg(5 + places.len()).arg(&keys::of_step(account, id)).arg(places);
+        call.arg(&heading(account, id, now));
+        call.arg(operation.step()).arg(fingerprint).arg(arguments(operation));
+        for thing in things {
+            call.arg(thing.bytes());
+        }
+        call.arg(things.len());
         call
     }
 

@@ -9,12 +9,13 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{OpenError, books, claims, directory, queries, schema, sources};
+use super::{OpenError, books, claims, directory, owned, queries, schema, sources};
 use crate::credit::{
     Account, AccountId, Claim, ClaimName, Done, Entry, Id, Refusal, Source, SourceId, Timestamp,
 };
 use crate::directory::{Key, KeyHash, Record};
 use crate::ledger::audit::Report;
+use crate::ledger::owned::Owned;
 
 /// Where a ledger went.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,6 +119,11 @@ impl Export {
         let hashes: Vec<[u8; 32]> = hashes.collect::<Result<_, _>>()?;
         let keys = directory::keys(&self.db, account)?;
         Ok(hashes.into_iter().map(KeyHash).zip(keys).collect())
+    }
+
+    /// What `account` owns that is still known at `now`, in order.
+    pub fn owned(&self, account: &AccountId, now: Timestamp) -> Result<Vec<Owned>, ExportError> {
+        Ok(owned::all(&self.db, account, now)?)
     }
 
     /// Entries of `account` after number `after`, oldest first; at most `limit`.

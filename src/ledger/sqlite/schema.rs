@@ -8,7 +8,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::OpenError;
 use super::export::{self, Moved};
-use super::jobs;
+use super::{jobs, owned};
 
 /// The format that this version reads and writes, in `PRAGMA user_version`.
 const FORMAT: i64 = 1;
@@ -17,7 +17,7 @@ const MOVED: i64 = 0x676f_6e65;
 /// The table of entries, which never change.
 pub(super) const ENTRIES: &str = include_str!("entry.sql");
 /// Tables that came later.
-const ADDED: [&str; 2] = [include_str!("claim.sql"), jobs::TABLE];
+const ADDED: [&str; 3] = [include_str!("claim.sql"), jobs::TABLE, owned::TABLE];
 /// Marks the file as ours, in `PRAGMA application_id`: "crgt".
 const APPLICATION: i64 = 0x6372_6774;
 /// How long a file may be another's before it counts as in use, and how often it is asked for meanwhile.
@@ -64,6 +64,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
         0 => create(&mut db).map_err(sqlite)?,
         found => return Err(other_format(path, &db, found)),
     }
+    // Not of the format: versions that don't know the table leave it alone.
     sync_folder(path).map_err(|source| OpenError::Io { path: path.to_owned(), source })?;
     Ok(db)
 }

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::books::{Books, StepError};
 use super::syncer::{Answer, Syncer};
-use super::{BATCH, Job, LedgerError, OpenError, claims, schema};
+use super::{BATCH, Job, LedgerError, OpenError, claims, owned, schema};
 use crate::credit::{Operation, Timestamp};
 use crate::ledger::Clock;
 
@@ -143,6 +143,10 @@ impl Writer {
         while let Ok(job) = self.queue.try_recv() {
             match job {
                 Job::Apply { reply, .. } => drop(reply.send(Err(refusal.clone()))),
+                Job::ApplyIfOwned { reply, .. } => drop(reply.send(Err(refusal.clone()))),
+                Job::Own { reply, .. } | Job::Forget { reply, .. } => {
+                    drop(reply.send(Err(refusal.clone())));
+                }
                 Job::Change { reply, .. } => drop(reply.send(Err(refusal.clone()))),
                 Job::Claim { reply, .. } => drop(reply.send(Err(refusal.clone()))),
                 Job::Delivered { reply, .. } => drop(reply.send(Err(refusal.clone()))),
@@ -182,8 +186,9 @@ impl Writer {
         self.tidied = Instant::now();
         let Some(open) = &mut self.open else { return };
         let now = (self.clock)();
-        let forgotten =
-            Books::forget_operations(now, &open.db).and_then(|()| claims::forget(now, &open.db));
+        let forgotten = Books::forget_operations(now, &open.db)
+            .and_then(|()| claims::forget(now, &open.db))
+            .and_then(|()| owned::forget_old(&open.db, now));
         let checkpointed = open.db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
         if let Err(error) = forgotten.and(checkpointed) {
             tracing::warn!(%error, "the ledger could not be tidied");
@@ -214,6 +219,23 @@ impl Open {
                     let durable = is_durable(&operation);
                     let outcome = self.books.apply(&step, &account, id, &operation, now);
                     answers.add(durable, reply, spared(outcome)?);
+                }
+                Job::ApplyIfOwned { account, id, operation, things, reply } => {
+                    if !owned::all_owned(&step, &account, &things, now)? {
+                        answers.add(false, reply, Ok(None));
+                        continue;
+                    }
+                    let durable = is_durable(&operation);
+                    let outcome = self.books.apply(&step, &account, id, &operation, now);
+                    answers.add(durable, reply, spared(outcome)?.map(Some));
+                }
+                Job::Own { account, owned, reply } => {
+                    owned::write(&step, &account, &owned)?;
+                    answers.add(true, reply, Ok(()));
+                }
+                Job::Forget { account, thing, reply } => {
+                    owned::forget(&step, &account, &thing)?;
+                    answers.add(true, reply, Ok(()));
                 }
                 Job::Change { id, change, reply } => {
                     let outcome = self.books.change(&step, id, *change, now);
