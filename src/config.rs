@@ -32,14 +32,14 @@ mod url;
 mod tests;
 
 pub use choice::{
-    Administration, OnDisconnect, OnOutage, SessionGrants, UnknownRoutes, WhenExhausted,
+    Administration, Http2, OnDisconnect, OnOutage, SessionGrants, UnknownRoutes, WhenExhausted,
 };
 pub use error::ConfigError;
 pub use redis::{Place, Redis, RedisClock, RedisUrl, Replicas, Topology};
 pub use secret::{Secret, SecretError, SecretSource};
 pub use url::{BaseUrl, LedgerUrl};
 
-use scalar::{count, scalar, size};
+use scalar::{count, optional, scalar, size};
 
 /// The default configuration, which documents every key.
 pub const DEFAULT: &str = include_str!("../config/gateway.toml");
@@ -107,8 +107,36 @@ pub struct Provider {
     pub base_url: BaseUrl,
     /// Its key; `None` for a provider that needs none.
     pub key: Option<SecretSource>,
+    /// Which HTTP is spoken with it.
+    pub http2: Http2,
     /// How long it may be silent.
     pub timeouts: Timeouts,
+    /// How long a call waits for an answer's head before it goes on to the next of `fallbacks`; without it, for ever.
+    pub next_after: Option<Duration>,
+    /// Where calls go that fail, in this order.
+    pub fallbacks: Vec<Fallback>,
+}
+
+/// `[[provider.NAME.fallback]]`: another address, another key, or both. What it doesn't say is as the provider has it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fallback {
+    /// What stands before every path.
+    #[serde(default, deserialize_with = "optional")]
+    pub base_url: Option<BaseUrl>,
+    /// Its key.
+    #[serde(default)]
+    pub key: FallbackKey,
+}
+
+/// The key of a fallback.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum FallbackKey {
+    /// The provider's.
+    #[default]
+    Same,
+    /// Its own; `None` for a server that needs none.
+    Own(Option<SecretSource>),
 }
 
 /// How long a provider may be silent.
@@ -296,6 +324,20 @@ impl Config {
     /// What is in force, as a file that says the same. Secrets are named, as they are in every file.
     pub fn effective(&self) -> String {
         effective::text(self)
+    }
+}
+
+impl Provider {
+    /// Where its calls go and with which key: its own address first, then the fallbacks in their order.
+    pub fn addresses(&self) -> impl Iterator<Item = (&BaseUrl, Option<&SecretSource>)> {
+        let fallbacks = self.fallbacks.iter().map(|fallback| {
+            let key = match &fallback.key {
+                FallbackKey::Same => self.key.as_ref(),
+                FallbackKey::Own(key) => key.as_ref(),
+            };
+            (fallback.base_url.as_ref().unwrap_or(&self.base_url), key)
+        });
+        std::iter::once((&self.base_url, self.key.as_ref())).chain(fallbacks)
     }
 }
 

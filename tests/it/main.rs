@@ -25,3 +25,4 @@ mod side;
 mod trips;
 mod units;
 mod untouched;
+mod upstream;
