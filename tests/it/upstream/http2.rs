@@ -29,7 +29,7 @@ async fn many_calls_share_a_connection_until_it_is_full() {
     let answer = world.chat("a").send().await;
     let seen = provider.only().await;
     assert_eq!((answer.status.as_u16(), answer.sha256()), (200, seen.response_sha256.clone()));
-    assert_eq!(seen.headers["authorization"], "Bearer provider-key-of-the-tests");
+    assert_eq!(seen.headers["authorization"], "...ests");
     for name in ["host", "connection", "transfer-encoding"] {
         assert!(!seen.headers.contains_key(name), "{name}: {seen:?}");
     }
