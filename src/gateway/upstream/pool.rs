@@ -1,7 +1,7 @@
 //! The open connections to one address.
 //!
-//! Connections belong to lanes, and a thread uses the lane of its runtime only: a connection's task runs where it was
-//! opened, so that with one runtime for each core nothing crosses from one to another. Of the HTTP/1.1 connections that
+//! Each thread that serves has a lane of its own: a connection's task runs where it was opened, and nobody else uses the
+//! connection, so that nothing crosses from one thread to another. Of the HTTP/1.1 connections that
 //! rest the last one is used first, so that those which are not needed grow old and are closed.
 
 use std::collections::VecDeque;
@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use tokio::runtime::Handle;
 use tokio::time::{sleep, timeout};
 
 use super::connect::{ConnectError, Dialer, Protocol};
 use super::connection::{Connection, Http1, Http2};
+use crate::cores;
 
 /// Connections that rest in one lane.
 const RESTING: usize = 1024;
@@ -22,7 +22,7 @@ const REST_LIMIT: Duration = Duration::from_secs(50);
 /// How often the lanes are looked through.
 const SWEEP: Duration = Duration::from_secs(10);
 
-/// More runtimes than that share lanes.
+/// Of more threads than that, some share a lane.
 const LANES: usize = 64;
 
 /// The open connections to one address.
@@ -33,7 +33,7 @@ pub struct Pool {
     lanes: Box<[Arc<Lane>]>,
 }
 
-/// The connections of one runtime.
+/// The connections of one thread.
 #[derive(Default)]
 pub struct Lane {
     open: Mutex<Open>,
@@ -65,7 +65,7 @@ impl Pool {
 
     /// A connection that can take a request: an open one, unless it must be `new`.
     pub async fn take(&self, new: bool) -> Result<Connection, ConnectError> {
-        let lane = &self.lanes[lane_of_runtime()];
+        let lane = self.lane();
         if !new && let Some(open) = lane.take() {
             return Ok(open);
         }
@@ -76,9 +76,13 @@ impl Pool {
     /// A connection that failed is not used again.
     pub fn forget(&self, connection: &Connection) {
         if let Connection::Http2(failed) = connection {
-            let lane = &self.lanes[lane_of_runtime()];
+            let lane = self.lane();
             lane.lock().shared.retain(|(shared, _)| !shared.is_same(failed));
         }
+    }
+
+    fn lane(&self) -> &Arc<Lane> {
+        &self.lanes[cores::seat() % LANES]
     }
 
     async fn open(&self, lane: &Arc<Lane>, new: bool) -> Result<Connection, ConnectError> {
@@ -179,22 +183,4 @@ async fn sweep(lane: Weak<Lane>) {
             return;
         }
     }
-}
-
-/// The lane of the runtime that this thread works for. Found once: a thread that later works for another runtime goes on
-/// with the lane, in which it finds closed connections at worst.
-fn lane_of_runtime() -> usize {
-    static RUNTIMES: Mutex<Vec<tokio::runtime::Id>> = Mutex::new(Vec::new());
-    thread_local! {
-        static LANE: usize = {
-            let id = Handle::current().id();
-            let mut known = RUNTIMES.lock().unwrap_or_else(PoisonError::into_inner);
-            let found = known.iter().position(|other| *other == id);
-            found.unwrap_or_else(|| {
-                known.push(id);
-                known.len() - 1
-            }) % LANES
-        };
-    }
-    LANE.with(|lane| *lane)
 }

@@ -13,7 +13,7 @@ use crate::harness::{Front, Provider, Setup};
 async fn a_connection_serves_one_call_after_the_other() {
     let provider = Provider::start().await;
     let front = Front::plain(provider.address).await;
-    let world = Setup::new().account("a", 10).upstream(front.address).start().await;
+    let world = setup().upstream(front.address).start().await;
     for _ in 0..3 {
         for ask in [world.chat("a"), world.stream("a"), world.ask("GET", "/v1/models").of("a")] {
             assert_eq!(ask.send().await.status, 200);
@@ -28,7 +28,7 @@ async fn a_connection_serves_one_call_after_the_other() {
 async fn a_connection_that_was_closed_while_it_rested_fails_no_call() {
     let provider = Provider::start().await;
     let front = Front::plain(provider.address).await;
-    let world = Setup::new().account("a", 10).upstream(front.address).start().await;
+    let world = setup().upstream(front.address).start().await;
     for _ in 0..3 {
         let store = world.ask("POST", "/v1/vector_stores").of("a").body("{}");
         for ask in [world.chat("a"), store, world.ask("GET", "/v1/models").of("a")] {
@@ -38,6 +38,11 @@ async fn a_connection_that_was_closed_while_it_rested_fails_no_call() {
     }
     assert_eq!(front.connections(), 9);
     assert_eq!(provider.seen().await.len(), 9);
+}
+
+/// Each thread has connections of its own.
+fn setup() -> Setup {
+    Setup::new().account("a", 10).set("limits.threads", "1")
 }
 
 /// A server that answers the first request of its first connection, and closes on the second one that comes there. Other
@@ -74,7 +79,7 @@ async fn a_connection_that_is_closed_under_a_call_is_replaced_if_the_call_may_be
         let address = listener.local_addr().unwrap();
         let requests = Arc::new(AtomicUsize::new(0));
         let task = tokio::spawn(closes_on_the_second(listener, Arc::clone(&requests)));
-        let world = Setup::new().account("a", 10).upstream(address).start().await;
+        let world = setup().upstream(address).start().await;
         let ask = || match method {
             "GET" => world.ask(method, path).of("a"),
             _ => world.ask(method, path).of("a").body(r#"{"model": "sim", "messages": []}"#),

@@ -13,6 +13,8 @@ async fn over(front: &Front, http2: &str, trusted: Option<&Path>) -> World {
     let scheme = if trusted.is_some() { "https" } else { "http" };
     let setup = Setup::new()
         .account("a", 200)
+        // Each thread has connections of its own.
+        .set("limits.threads", "1")
         .set("provider.openai.http2", &format!("'{http2}'"))
         .base_url(&format!("{scheme}://{}/v1", front.address));
     match trusted {
@@ -126,7 +128,7 @@ async fn a_stream_that_was_refused_is_asked_for_again() {
             let address = listener.local_addr().unwrap();
             let task = tokio::spawn(turns_away(listener, how));
             let setup = Setup::new().account("a", 10).set("provider.openai.http2", "'only'");
-            let world = setup.upstream(address).start().await;
+            let world = setup.set("limits.threads", "1").upstream(address).start().await;
             let body = r#"{"model": "sim", "messages": []}"#;
             assert_eq!(world.ask("POST", path).of("a").body(body).send().await.status, 200);
             let again = world.ask("POST", path).of("a").body(body).send().await;
