@@ -28,11 +28,11 @@ fn attempts(metrics: &std::collections::BTreeMap<String, u64>, address: u32, out
     metrics[&format!("creditgate_upstream_attempts_total{{{labels}}}")]
 }
 
-/// The line of the log about the last request.
+/// The line of the log about the last AI call.
 async fn last_line(world: &World) -> Value {
-    eventually("the request is logged", SOON, async || {
+    eventually("the call is logged", SOON, async || {
         let lines = world.gateway.lines();
-        lines.into_iter().rfind(|line| line["target"] == "creditgate::request")
+        lines.into_iter().rfind(|line| line["class"] == "metered")
     })
     .await
 }
