@@ -175,7 +175,7 @@ impl Upstream {
         let (place, query) = (call.place, call.query);
         let operation = place.route.operation;
         let may_be_repeated = again::may_be_repeated(&call.method, operation, call.metered);
-        let mut request = Some(self.request(call));
+        let mut request = Some(Self::request(call));
         let mut answer = None;
         for (position, index) in order.iter().enumerate() {
             let is_last = position + 1 == order.len();
@@ -185,11 +185,11 @@ impl Upstream {
             let limit = if is_last { None } else { self.settings.next_after };
             let attempt = Attempt { place, query, request, may_be_repeated, until, limit };
             tries.count += 1;
-            let tried = self.attempt(address, attempt).await;
+            let outcome = self.attempt(address, attempt).await;
             let is_last = is_last || Instant::now() >= until;
             let (provider, number, host) =
                 (place.provider.as_str(), address.number, address.host());
-            match tried {
+            match outcome {
                 Ok(answered) if is_last || !is_failure(answered.0.status()) => {
                     return Ok(tries.passed(number, answered));
                 }
@@ -250,7 +250,7 @@ impl Upstream {
     }
 
     /// The request as every address gets it; what is still missing differs.
-    fn request(&self, call: Call<'_>) -> Request<Outgoing> {
+    fn request(call: Call<'_>) -> Request<Outgoing> {
         let Call { method, mut headers, body, metered, .. } = call;
         hops::clean_request(&mut headers);
         if metered {

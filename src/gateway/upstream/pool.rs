@@ -69,8 +69,8 @@ impl Pool {
         if !new && let Some(open) = lane.take() {
             return Ok(open);
         }
-        let late = |_| format!("no connection within {:?}", self.limit).into();
-        timeout(self.limit, self.open(lane, new)).await.map_err(late).flatten()
+        let too_slow = |_| format!("no connection within {:?}", self.limit).into();
+        timeout(self.limit, self.open(lane, new)).await.map_err(too_slow).flatten()
     }
 
     /// A connection that failed is not used again.
