@@ -39,7 +39,7 @@ mod upstream;
 pub use meter::{AfterLeaving, Answer};
 pub use stack::stack;
 pub use tenancy::Tenancy;
-pub use upstream::{Upstream, UpstreamSetupError};
+pub use upstream::{At, Settings, Upstream, UpstreamSetupError};
 
 use auth::Caller;
 use body::{Budget, Outgoing, Unread};
@@ -53,6 +53,7 @@ use outage::Outage;
 use peek::Peek;
 use record::{Ending, Record};
 use rejection::Rejection;
+use upstream::Call;
 
 use crate::config::{Config, Name, Plan};
 use crate::credit::{Credits, Feature, Id, Price};
@@ -326,21 +327,15 @@ impl Gateway {
         target: &Target<'_>,
         head: request::Parts,
         body: Outgoing,
-        plain_answer: bool,
+        metered: bool,
         record: &mut Record,
     ) -> Result<Response<Incoming>, Rejection> {
         let query = head.uri.query().map(credentials::query_without_key);
-        let upstream = target.upstream;
-        let (method, headers) = (head.method, head.headers);
-        let request =
-            upstream.request(method, &target.place, query.as_deref(), headers, body, plain_answer);
-        let request = request.map_err(|error| {
-            tracing::error!(%error, "a request could not be made");
-            Rejection::Internal
-        })?;
+        let (method, headers, place) = (head.method, head.headers, &target.place);
+        let call = Call { method, place, query: query.as_deref(), headers, body, metered };
         self.metrics.sent(record.started.elapsed());
         let sent = Instant::now();
-        let answer = upstream.send(request).await;
+        let answer = target.upstream.send(call, &mut record.tries).await;
         record.upstream = Some(sent.elapsed());
         match answer {
             Ok(response) => {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::environment::variable_part;
 use super::error::Fault;
 use super::layer::{self, Step};
-use super::{Config, ConfigError, LedgerUrl, Name, OnOutage, Provider};
+use super::{Config, ConfigError, Fallback, FallbackKey, LedgerUrl, Name, OnOutage, Provider};
 use crate::credit::{REMEMBERED_MILLIS, Rule};
 use crate::provider::Operation;
 
@@ -109,6 +109,9 @@ fn providers(config: &Config) -> Option<Contradiction<'_>> {
             });
         }
     }
+    if let Some(contradiction) = config.providers.iter().find_map(fallbacks) {
+        return Some(contradiction);
+    }
     let default = &config.default_provider;
     (!config.providers.contains_key(default)).then(|| Contradiction {
         steps: vec![Step::Key("default_provider")],
@@ -120,6 +123,28 @@ fn providers(config: &Config) -> Option<Contradiction<'_>> {
             None => "a file that has [provider] replaces the shipped providers: name at least one"
                 .to_owned(),
         }),
+    })
+}
+
+fn fallbacks<'c>((name, provider): (&'c Name, &'c Provider)) -> Option<Contradiction<'c>> {
+    let mut steps = vec![Step::Key("provider"), Step::Key(name.as_str())];
+    if provider.next_after.is_some() && provider.fallbacks.is_empty() {
+        steps.push(Step::Key("next_after"));
+        return Some(Contradiction {
+            steps,
+            message: "there is no fallback to which a call could go on".to_owned(),
+            hint: Some(format!(
+                "write [[provider.{name}.fallback]], or set `header_timeout` to give up earlier"
+            )),
+        });
+    }
+    let same = Fallback { base_url: None, key: FallbackKey::Same };
+    let index = provider.fallbacks.iter().position(|fallback| *fallback == same)?;
+    steps.extend([Step::Key("fallback"), Step::Index(index)]);
+    Some(Contradiction {
+        steps,
+        message: "this fallback is the provider itself again".to_owned(),
+        hint: Some("give it a `base_url`, a `key`, or both".to_owned()),
     })
 }
 

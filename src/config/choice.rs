@@ -88,6 +88,30 @@ pub enum OnDisconnect {
     Cancel,
 }
 
+/// Which HTTP is spoken with a provider.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Http2 {
+    /// What an `https` server chooses (ALPN, RFC 7301); HTTP/1.1 without TLS.
+    #[default]
+    Auto,
+    /// HTTP/2 from the first byte, also without TLS (RFC 9113 section 3.3).
+    Only,
+    /// HTTP/1.1.
+    Off,
+}
+
+impl Http2 {
+    /// The name in the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Only => "only",
+            Self::Off => "off",
+        }
+    }
+}
+
 impl OnDisconnect {
     /// The name in the configuration.
     pub const fn as_str(self) -> &'static str {

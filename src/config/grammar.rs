@@ -11,9 +11,9 @@ use serde::Deserialize;
 use super::prices::PriceTable;
 use super::scalar::{optional, scalar};
 use super::{
-    Archive, BaseUrl, Config, Headers, LedgerUrl, Limits, Log, Metering, Name, Outage, Pace, Plan,
-    Provider, Redis, Refusal, SecretSource, SharedIds, Tasks, Tenancy, Timeouts, WhenExhausted,
-    secret,
+    Archive, BaseUrl, Config, Fallback, Headers, Http2, LedgerUrl, Limits, Log, Metering, Name,
+    Outage, Pace, Plan, Provider, Redis, Refusal, SecretSource, SharedIds, Tasks, Tenancy,
+    Timeouts, WhenExhausted, secret,
 };
 use crate::credit::Credits;
 use crate::provider::Dialect;
@@ -65,6 +65,12 @@ struct ProviderTable {
     header_timeout: Option<Duration>,
     #[serde(default, deserialize_with = "optional")]
     idle_timeout: Option<Duration>,
+    #[serde(default)]
+    http2: Http2,
+    #[serde(default, deserialize_with = "optional")]
+    next_after: Option<Duration>,
+    #[serde(default)]
+    fallback: Vec<Fallback>,
 }
 
 #[derive(Deserialize)]
@@ -130,6 +136,9 @@ impl ProviderTable {
                 header: self.header_timeout.unwrap_or(defaults.header),
                 idle: self.idle_timeout.unwrap_or(defaults.idle),
             },
+            http2: self.http2,
+            next_after: self.next_after,
+            fallbacks: self.fallback,
         }
     }
 }

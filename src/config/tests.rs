@@ -105,6 +105,7 @@ fn the_default_documents_every_key() {
         ("[log]", &["log"]),
         ("[redis]", &["redis"]),
         ("[provider.x]", &["provider", "openai"]),
+        ("[[provider.x.fallback]]", &["provider", "openai", "fallback"]),
         ("[provider_defaults]", &["provider_defaults"]),
         ("[plan.x]", &["plan", "hacker"]),
         ("[plan_defaults]", &["plan_defaults"]),
@@ -129,10 +130,14 @@ fn settings_that_are_off_load_when_switched_on() {
     // The archive is for a ledger in Redis.
     let redis = |name: &str| (name == "CREDITGATE_LEDGER").then(|| "redis://localhost".to_owned());
     let path = Path::new("config/gateway.toml");
-    let config = Config::parse(&uncommented(), path, &redis).unwrap();
+    let mut config = Config::parse(&uncommented(), path, &redis).unwrap();
     assert!(config.archive.folder.is_some());
     let list = load(include_str!("../../config/prices.toml")).unwrap().prices.rules;
     assert_eq!(config.prices.rules.len(), 2 + list.len());
+    let mut providers = config.providers.values_mut();
+    let openai = providers.find(|provider| provider.next_after.is_some()).unwrap();
+    assert_eq!(openai.fallbacks.len(), 1);
+    (openai.next_after, openai.fallbacks) = (None, Vec::new());
     // What a plan or a provider may say for itself is shown with the value that holds if it doesn't.
     let default = Config::load(None, &no_env).unwrap();
     assert_eq!((config.plans, config.providers), (default.plans, default.providers));

@@ -169,4 +169,28 @@ impl Outgoing {
     pub fn whole(bytes: Bytes, budgeted: Option<Budgeted>) -> Self {
         Self::Whole(Full::new(bytes), budgeted)
     }
+
+    /// The bytes, if they were read whole and none of them was sent.
+    pub fn bytes(&self) -> Option<Bytes> {
+        match self {
+            Self::Whole(body, _) => Some(body.clone().into_inner().unwrap_or_default()),
+            Self::Through(_) => None,
+        }
+    }
+
+    /// The same body once more, without a share of the budget; nothing if it passes through and has bytes.
+    pub fn again(&self) -> Option<Self> {
+        match self {
+            Self::Whole(body, _) => Some(Self::Whole(body.clone(), None)),
+            Self::Through(body) => body.is_end_stream().then(|| Self::whole(Bytes::new(), None)),
+        }
+    }
+
+    /// Its share of the budget, for whoever keeps the bytes for longer than the body.
+    pub fn take_budget(&mut self) -> Option<Budgeted> {
+        match self {
+            Self::Whole(_, budgeted) => budgeted.take(),
+            Self::Through(_) => None,
+        }
+    }
 }

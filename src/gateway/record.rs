@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use http::{Method, StatusCode};
 
 use super::charging::Bill;
+use super::upstream::Tries;
 use crate::credit::{AccountId, Credits, Feature, Id};
 use crate::metrics::{Metrics, Open};
 use crate::provider::Dialect;
@@ -65,6 +66,8 @@ pub struct Record {
     pub bill: Option<Bill>,
     /// Whether it was let through without a hold, while the ledger was away: it is charged afterwards.
     pub unheld: bool,
+    /// How it fared on its way to the provider.
+    pub tries: Tries,
     /// From sending the call to the head of the provider's answer.
     pub upstream: Option<Duration>,
     pub ending: Ending,
@@ -94,6 +97,7 @@ impl Record {
             held: None,
             bill: None,
             unheld: false,
+            tries: Tries::default(),
             upstream: None,
             // What is true if nobody ever says otherwise: the handler was dropped.
             ending: Ending::ClientLeft,
@@ -133,6 +137,9 @@ impl Drop for Record {
             unheld = self.unheld.then_some(true),
             charged_by = due.map(|bill| bill.work.map_or("per_call", |work| work.basis.as_str())),
             usage = work.as_ref().map(|work| tracing::field::display(&work.usage)),
+            // Told only where something is to be told.
+            attempts = Some(self.tries.count).filter(|count| *count > 1),
+            address = Some(self.tries.address).filter(|number| *number > 1),
             upstream_ms = self.upstream.map(millis),
             duration_ms = millis(took),
             "{} {}",

@@ -133,6 +133,7 @@ impl Rejection {
     /// Why a provider gave no answer.
     pub fn of_upstream(error: &UpstreamError) -> Self {
         match error {
+            UpstreamError::Target(_) => Self::Internal,
             UpstreamError::Away(_) => Self::UpstreamAway,
             UpstreamError::Slow(_) => Self::UpstreamSlow,
         }

@@ -29,3 +29,4 @@ mod tenancy;
 mod trips;
 mod units;
 mod untouched;
+mod upstream;
