@@ -169,7 +169,7 @@ impl Gateway {
         request: Request<Incoming>,
         record: &mut Record,
     ) -> Result<Outcome, Rejection> {
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
         let mut body = Unread::new(body);
         let place = self.place(&head, record)?;
         let is_metered = place.route.class == Class::Metered;
@@ -193,20 +193,22 @@ impl Gateway {
 
         let limits = &self.config.limits;
         let pause = limits.body_idle_timeout;
-        let (bytes, budgeted) =
-            body::read_whole(body, limits.metered_body, pause, &self.bodies).await?;
-        let peek = peeked(&head, &target.place, &bytes)?;
+        let (limit, budget) = (limits.metered_body, &self.bodies);
+        let body = body::read_whole(body, limit, pause, budget).await?;
+        let body = body.decoded(&head.headers, limit, budget)?;
+        let peek = peeked(&head, &target.place, body.text())?;
         let quoted = self.quote(terms, &target, &peek)?;
         record.model = peek.model;
         let route = target.place.route;
         let is_form = has_token(&head.headers, &CONTENT_TYPE, "multipart/form-data");
-        let charging = Charging::of(&quoted, route.language, route.operation, is_form, &bytes);
-        let (bytes, sieve) = charging.request(peek.stream, bytes)?;
+        let charging = Charging::of(&quoted, route.language, route.operation, is_form, body.text());
+        let changed = charging.asked(peek.stream, body.text())?;
+        let sieve = changed.as_ref().map(|_| Sieve::default());
         let running = self.limits.run(&caller, &plan.pace)?;
         let price = charging.held();
         let (call, funds) = self.hold(&head, caller, price, record).await?;
         // From here on the guard sees to it that the hold is resolved: dropped, it gives the credits back.
-        let body = Outgoing::whole(bytes, budgeted);
+        let body = body.outgoing(changed, &mut head.headers);
         let mut response = self.send(&target, head, body, true, record).await?;
 
         let did_work = response.status().is_success();
@@ -373,7 +375,7 @@ fn peeked(head: &request::Parts, place: &Place<'_>, body: &Bytes) -> Result<Peek
         | ModelAt::Multipart
         | ModelAt::JsonOrMultipart
         | ModelAt::Absent => {
-            return Ok(peek::peek(at, text(CONTENT_TYPE), text(CONTENT_ENCODING), body)?);
+            return Ok(peek::peek(at, text(CONTENT_TYPE), body)?);
         }
     };
     Ok(Peek { model, ..Peek::default() })

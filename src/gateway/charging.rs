@@ -13,7 +13,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName};
 use super::meter::End;
 use super::peek::Malformed;
 use crate::credit::{Basis, Credits, Price, Rates, Unit, Usage, Work};
-use crate::provider::include_usage::{self, Asked, GivenTwice, Sieve};
+use crate::provider::include_usage::{self, Asked, GivenTwice};
 use crate::provider::{Demand, Dialect, Evidence, Operation, Report, UsageReader};
 
 /// What a call is charged by.
@@ -97,16 +97,16 @@ impl Charging {
         matches!(self, Self::PerCall(_))
     }
 
-    /// The request as it is sent: a stream is asked for its usage where that decides the charge. If the client did not ask
-    /// for it, the answer is to be sifted.
-    pub fn request(&self, stream: bool, body: Bytes) -> Result<(Bytes, Option<Sieve>), Malformed> {
-        let Self::PerUnit(order) = self else { return Ok((body, None)) };
+    /// The request as it must be sent instead of `body`: a stream is asked for its usage where that decides the charge and
+    /// the client did not ask for it. The answer is then to be sifted.
+    pub fn asked(&self, stream: bool, body: &Bytes) -> Result<Option<Bytes>, Malformed> {
+        let Self::PerUnit(order) = self else { return Ok(None) };
         if !stream {
-            return Ok((body, None));
+            return Ok(None);
         }
-        match include_usage::ask(order.dialect, order.operation, &body) {
-            Ok(Asked::Already) => Ok((body, None)),
-            Ok(Asked::Added(body)) => Ok((body, Some(Sieve::default()))),
+        match include_usage::ask(order.dialect, order.operation, body) {
+            Ok(Asked::Already) => Ok(None),
+            Ok(Asked::Added(changed)) => Ok(Some(changed)),
             Err(GivenTwice(field)) => Err(Malformed::DuplicateField { field }),
         }
     }
