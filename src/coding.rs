@@ -184,7 +184,14 @@ impl Stream {
                 let (mut left, mut read) = (input.len(), 0);
                 let (mut space, mut written, mut total) = (room.len(), 0, 0);
                 let result = BrotliDecompressStream(
-                    &mut left, &mut read, input, &mut space, &mut written, room, &mut total, state,
+                    &mut left,
+                    &mut read,
+                    input,
+                    &mut space,
+                    &mut written,
+                    room,
+                    &mut total,
+                    state,
                 );
                 let is_last = match result {
                     BrotliResult::ResultSuccess => true,

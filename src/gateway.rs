@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, UPGRADE};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, UPGRADE};
 use http::{HeaderMap, Method, Request, Response, Uri, request};
 use hyper::body::Incoming;
 use tokio_util::sync::CancellationToken;
@@ -46,6 +46,7 @@ use peek::Peek;
 use record::{Ending, Record};
 use rejection::Rejection;
 
+use crate::coding::Coding;
 use crate::config::{Config, Name, Plan};
 use crate::credit::{Credits, Id, Price};
 use crate::directory::{Check, Directory};
@@ -333,7 +334,9 @@ impl Gateway {
         let is_stream = STREAMS.iter().any(|kind| has_token(&head.headers, &CONTENT_TYPE, kind));
         let stream = is_stream.then(|| self.metrics.stream_opened());
         let is_sse = has_token(&head.headers, &CONTENT_TYPE, "text/event-stream");
-        let sieve = sieve.filter(|_| is_sse);
+        // A chunk can't be taken out of a compressed stream.
+        let is_plain = Coding::of(&head.headers) == Ok(None);
+        let sieve = sieve.filter(|_| is_sse && is_plain);
         if sieve.is_some() {
             head.headers.remove(CONTENT_LENGTH);
         }
@@ -386,7 +389,7 @@ fn evidence(route: Route, headers: &HeaderMap) -> Evidence {
         return Evidence::unreadable(route.language);
     }
     let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-    Evidence::for_response(route.language, text(CONTENT_TYPE), text(CONTENT_ENCODING))
+    Evidence::for_response(route.language, text(CONTENT_TYPE))
 }
 
 /// Whether a header lists `token`, alone or before a parameter.

@@ -94,21 +94,14 @@ enum Layout {
 }
 
 impl UsageReader {
-    /// Chooses how to read an answer of `dialect` to `operation` from its `content-type` and `content-encoding`.
-    ///
-    /// Of a compressed answer nothing is learnt. The gateway asks for plain ones.
+    /// Chooses how to read an answer of `dialect` to `operation` from its `content-type`; what is read is its decoded text.
     pub fn for_response(
         dialect: Dialect,
         operation: Operation,
         content_type: Option<&str>,
-        content_encoding: Option<&str>,
     ) -> Self {
         let kind = content_type.unwrap_or_default().split(';').next().unwrap_or_default();
-        let plain = content_encoding.is_none_or(|encoding| {
-            encoding.trim().is_empty() || encoding.trim().eq_ignore_ascii_case("identity")
-        });
         let layout = match kind.trim().to_ascii_lowercase().as_str() {
-            _ if !plain => Layout::Opaque,
             "text/event-stream" => Layout::Events(Line::Field(0)),
             // Frames that carry the maker's own events are encoded once more.
             "application/vnd.amazon.eventstream" if operation != Operation::Invoke => {
@@ -120,6 +113,11 @@ impl UsageReader {
             _ => Layout::Opaque,
         };
         Self { layout, reader: Reader::default(), seen: Seen::new(shape(dialect, operation)) }
+    }
+
+    /// The answer can't be read to its end: what it has told so far counts for little.
+    pub fn lose(&mut self) {
+        self.layout = Layout::Opaque;
     }
 
     /// Takes the next bytes of the answer.

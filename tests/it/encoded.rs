@@ -6,7 +6,7 @@ use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
 use serde_json::{Value, json};
 
-use crate::harness::{Ask, Setup, World};
+use crate::harness::{Ask, Canned, Setup, World};
 
 const CHAT: &str = "/v1/chat/completions";
 
@@ -151,4 +151,32 @@ async fn a_free_call_passes_whatever_it_is_coded_in() {
     let ask = world.ask("POST", "/v1/vector_stores").of("a").header("content-encoding", "compress");
     ask.body("\x1f\u{9d}any bytes").send().await;
     assert_eq!(world.provider.only().await.headers["content-encoding"], "compress");
+}
+
+/// A stream that reports 20 tokens of the request and 5 of the answer.
+const STREAM: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"Hi\"}}]}\n\n\
+    data: {\"choices\":[],\"usage\":{\"prompt_tokens\":20,\"completion_tokens\":5}}\n\ndata: [DONE]\n\n";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_compressed_stream_passes_as_it_is_and_is_charged_as_it_reports() {
+    for (coding, compressed) in CODINGS {
+        let bytes = compressed(STREAM.as_bytes());
+        let length = bytes.len();
+        let head = format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-encoding: {coding}\r\n\
+             content-length: {length}\r\n\r\n"
+        );
+        let canned = Canned::start([head.as_bytes(), &bytes].concat().leak()).await;
+        let mut world = setup().upstream(canned.address).start().await;
+        let mut body = chat("counted");
+        body["stream"] = true.into();
+        let answer = world.ask("POST", CHAT).of("a").json(&body).send().await;
+        assert_eq!(answer.body, bytes, "{coding}");
+        assert_eq!(answer.header("content-encoding"), Some(coding));
+        assert_eq!(answer.header("content-length"), Some(length.to_string().as_str()));
+        world.resolved().await;
+        let books = world.stop().await;
+        let charges: Vec<u64> = books.charges("a").await.into_values().collect();
+        assert_eq!(charges, [20 + 5 * 10], "{coding}");
+    }
 }
