@@ -61,6 +61,7 @@ async fn a_compressed_body_is_priced_by_its_text_and_sent_as_it_came() {
         let length = bytes.len();
         let answer = ask(&world, coding, bytes).send().await;
         assert_eq!((answer.status.as_u16(), answer.header("x-credits-charged")), (200, Some("3")));
+        assert_eq!(answer.json()["model"], "dear", "{coding}");
         let seen = world.provider.last_is("answered").await;
         assert_eq!(seen.body_bytes, length, "{coding}");
         assert_eq!(seen.headers["content-encoding"], coding);
@@ -138,7 +139,7 @@ async fn what_grows_too_large_is_refused_and_takes_no_memory() {
         assert_eq!(answer.status, 200, "{coding}");
     }
     let mut text = Vec::new();
-    for number in 0..1_000_000_u32 {
+    for number in 0..500_000_u32 {
         write!(text, "{}", number.wrapping_mul(2_654_435_761)).unwrap();
     }
     let answer = ask(&world, "gzip", gzip(&text)).send().await;
