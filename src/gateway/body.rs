@@ -173,8 +173,8 @@ impl Whole {
             Ok(())
         })?;
         decoder.finish()?;
-        let decoded = Some((text.freeze(), Budgeted { _permit: permit }));
-        Ok(Self { decoded, ..self })
+        let share = Budgeted { _permit: permit };
+        Ok(Self { decoded: Some((text.freeze(), share)), ..self })
     }
 
     /// What the body says.
