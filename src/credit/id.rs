@@ -64,6 +64,8 @@ impl fmt::Display for AccountId {
 #[serde(try_from = "String", into = "String")]
 pub struct Id(u128);
 
+const HEXADECIMAL: &[u8; 16] = b"0123456789abcdef";
+
 /// Why a text is not an id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an id is `req_` and 32 hexadecimal digits, as in the `x-credits-request-id` of an answer")]
@@ -80,6 +82,16 @@ impl Id {
         self.0
     }
 
+    /// The 128 bits as lower-case hexadecimal digits. Written often enough not to go by way of a formatter.
+    pub fn digits(self) -> [u8; 32] {
+        let mut digits = [0; 32];
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(self.0.to_be_bytes()) {
+            pair[0] = HEXADECIMAL[usize::from(byte >> 4)];
+            pair[1] = HEXADECIMAL[usize::from(byte & 15)];
+        }
+        digits
+    }
+
     /// The instant that the id carries.
     pub fn made_at(self) -> Timestamp {
         Timestamp::from_millis(i64::try_from(self.0 >> 80).unwrap_or(i64::MAX))
@@ -88,7 +100,8 @@ impl Id {
 
 impl fmt::Display for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "req_{:032x}", self.0)
+        f.write_str("req_")?;
+        f.write_str(std::str::from_utf8(&self.digits()).unwrap_or_default())
     }
 }
 
