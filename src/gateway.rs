@@ -9,9 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::{
-    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, UPGRADE,
-};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, UPGRADE};
 use http::{HeaderMap, Method, Request, Response, Uri, request};
 use hyper::body::Incoming;
 use tokio_util::sync::CancellationToken;
@@ -55,6 +53,7 @@ use record::{Ending, Record};
 use rejection::Rejection;
 use upstream::Call;
 
+use crate::coding::Coding;
 use crate::config::{Config, Name, Plan};
 use crate::credit::{Credits, Feature, Id, Price};
 use crate::directory::{Check, Directory};
@@ -191,7 +190,7 @@ impl Gateway {
         request: Request<Incoming>,
         record: &mut Record,
     ) -> Result<Outcome, Rejection> {
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
         let body = Unread::new(body);
         let place = self.place(&head, record)?;
         let is_metered = place.route.class == Class::Metered;
@@ -212,28 +211,31 @@ impl Gateway {
 
         let limits = &self.config.limits;
         let pause = limits.body_idle_timeout;
-        let (bytes, budgeted) =
-            body::read_whole(body, limits.metered_body, pause, &self.bodies).await?;
-        let peek = peeked(&head, &target.place, &bytes)?;
-        let things = self.things_named(&head, &target.place, &bytes)?;
-        let made = self.made_by(&head, &target.place, &bytes, &caller);
+        let (limit, budget) = (limits.metered_body, &self.bodies);
+        let body = body::read_whole(body, limit, pause, budget).await?;
+        let body = body.decoded(&head.headers, limit, budget)?;
+        let text = body.text();
+        let peek = peeked(&head, &target.place, text)?;
+        let things = self.things_named(&head, &target.place, text)?;
+        let made = self.made_by(&head, &target.place, text, &caller);
         let feature = claims::feature(&head.headers)?;
         let priced_by = feature.as_ref().filter(|_| claims::is_service(&caller));
         let quoted = self.quote(terms, &target, &peek, priced_by.map(Feature::as_str))?;
         (record.model, record.feature) = (peek.model, feature);
         let route = target.place.route;
         let is_form = has_token(&head.headers, &CONTENT_TYPE, "multipart/form-data");
-        let charging = Charging::of(&quoted, route.language, route.operation, is_form, &bytes);
+        let charging = Charging::of(&quoted, route.language, route.operation, is_form, text);
         let (price, tasks) = (charging.held(), self.config.tasks);
-        let claims = claims::claims(&head, &caller, &target.place, &bytes, price.is_zero(), tasks)?;
-        let (bytes, sieve) = charging.request(peek.stream, bytes)?;
+        let claims = claims::claims(&head, &caller, &target.place, text, price.is_zero(), tasks)?;
+        let changed = charging.asked(peek.stream, text)?;
+        let sieve = changed.as_ref().map(|_| Sieve::default());
         let running = self.limits.run(&caller, &plan.pace)?;
         let Held { call, funds, rides } =
             self.hold(&head, caller, price, (claims.as_ref(), &things), record).await?;
         let charging = if rides { Charging::PerCall(Credits::ZERO) } else { charging };
         let price = charging.held();
         // From here on the guard sees to it that the hold is resolved: dropped, it gives the credits back.
-        let body = Outgoing::whole(bytes, budgeted);
+        let body = body.outgoing(changed, &mut head.headers);
         let mut response = self.send(&target, head, body, true, record).await?;
 
         let did_work = response.status().is_success();
@@ -363,7 +365,9 @@ impl Gateway {
         let is_stream = STREAMS.iter().any(|kind| has_token(&head.headers, &CONTENT_TYPE, kind));
         let stream = is_stream.then(|| self.metrics.stream_opened());
         let is_sse = has_token(&head.headers, &CONTENT_TYPE, "text/event-stream");
-        let sieve = sieve.filter(|_| is_sse);
+        // A chunk can't be taken out of a compressed stream.
+        let is_plain = Coding::of(&head.headers) == Ok(None);
+        let sieve = sieve.filter(|_| is_sse && is_plain);
         if sieve.is_some() {
             head.headers.remove(CONTENT_LENGTH);
         }
@@ -405,8 +409,7 @@ fn peeked(head: &request::Parts, place: &Place<'_>, body: &Bytes) -> Result<Peek
         | ModelAt::JsonOrMultipart
         | ModelAt::Absent => {
             let kind = the_only(&head.headers, &CONTENT_TYPE, "content-type")?;
-            let encoding = the_only(&head.headers, &CONTENT_ENCODING, "content-encoding")?;
-            return Ok(peek::peek(at, kind, encoding, body)?);
+            return Ok(peek::peek(at, kind, body)?);
         }
     };
     Ok(Peek { model, ..Peek::default() })
@@ -429,7 +432,7 @@ fn evidence(route: Route, headers: &HeaderMap) -> Evidence {
         return Evidence::unreadable(route.language);
     }
     let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-    Evidence::for_response(route.language, text(CONTENT_TYPE), text(CONTENT_ENCODING))
+    Evidence::for_response(route.language, text(CONTENT_TYPE))
 }
 
 /// Whether a header lists `token`, alone or before a parameter.

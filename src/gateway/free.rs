@@ -9,11 +9,11 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG};
 use http::{HeaderMap, Request, Response, Uri, request};
 use hyper::body::Incoming;
 
-use super::body::{Budgeted, Outgoing, Unread, read_whole};
+use super::body::{Outgoing, Unread, Whole, read_whole};
 use super::paced::Paced;
 use super::record::Record;
 use super::rejection::Rejection;
-use super::{Gateway, Outcome, Passing, Target, has_token, jobs, peek};
+use super::{Gateway, Outcome, Passing, Target, has_token, jobs};
 use crate::config::{Provider, Tenancy};
 use crate::credit::AccountId;
 use crate::ledger::owned::Thing;
@@ -31,7 +31,7 @@ impl Gateway {
     pub(super) async fn pass_free(
         &self,
         target: &Target<'_>,
-        head: request::Parts,
+        mut head: request::Parts,
         body: Unread,
         account: &AccountId,
         record: &mut Record,
@@ -44,8 +44,8 @@ impl Gateway {
             return Ok(self.watched(response, job, place));
         };
         let (text, body) = if may_name_things(&head, place) {
-            let (text, budgeted) = self.read(&head, body).await?;
-            (text.clone(), Outgoing::whole(text, budgeted))
+            let body = self.read(&head, body).await?;
+            (body.text().clone(), body.outgoing(None, &mut head.headers))
         } else {
             (Bytes::new(), self.through(body)?)
         };
@@ -103,7 +103,7 @@ impl Gateway {
         for part in 1..=PARTS_MAX {
             let query = head.uri.query().unwrap_or_default().to_owned();
             let next = copy(&head);
-            let body = body.take().unwrap_or_else(|| Outgoing::whole(Bytes::new(), None));
+            let body = body.take().unwrap_or_else(|| Outgoing::whole(Bytes::new()));
             let response = self.send(target, head, body, true, record).await?;
             if !response.status().is_success() {
                 return Ok(Outcome::Passed(response, Passing::default()));
@@ -146,15 +146,10 @@ impl Gateway {
         Ok(Outgoing::Through(Paced::new(body, self.config.limits.body_idle_timeout)))
     }
 
-    async fn read(
-        &self,
-        head: &request::Parts,
-        body: Unread,
-    ) -> Result<(Bytes, Option<Budgeted>), Rejection> {
-        let encoding = head.headers.get(CONTENT_ENCODING).and_then(|value| value.to_str().ok());
-        peek::check_encoding(encoding)?;
-        let limits = &self.config.limits;
-        read_whole(body, limits.metered_body, limits.body_idle_timeout, &self.bodies).await
+    async fn read(&self, head: &request::Parts, body: Unread) -> Result<Whole, Rejection> {
+        let (limits, budget) = (&self.config.limits, &self.bodies);
+        let body = read_whole(body, limits.metered_body, limits.body_idle_timeout, budget).await?;
+        body.decoded(&head.headers, limits.metered_body, budget)
     }
 
     /// A provider's answer, read whole.
@@ -170,12 +165,12 @@ impl Gateway {
         }
         let body = Unread::new(body);
         let read = read_whole(body, ANSWER_BYTES_MAX, record.pause, &self.bodies).await;
-        let (bytes, _budgeted) = read.map_err(|error| match error {
+        let whole = read.map_err(|error| match error {
             Rejection::BodiesTooLarge => error,
             _ => Rejection::UpstreamAway,
         })?;
         head.headers.remove(CONTENT_LENGTH);
-        Ok(Response::from_parts(head, bytes))
+        Ok(Response::from_parts(head, whole.text().clone()))
     }
 }
 

@@ -7,11 +7,14 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use http::{Response, StatusCode};
 
 use super::peek::Malformed;
 use super::upstream::UpstreamError;
+use crate::coding::{Coding, Undecodable, Unsupported};
 use crate::config::WhenExhausted;
 use crate::credit::{Refusal as Hold, Repeated};
 use crate::ledger::LedgerError;
@@ -161,6 +164,18 @@ impl From<Unreadable> for Rejection {
     }
 }
 
+impl From<Undecodable> for Rejection {
+    fn from(undecodable: Undecodable) -> Self {
+        Self::Malformed(undecodable.into())
+    }
+}
+
+impl From<Unsupported> for Rejection {
+    fn from(unsupported: Unsupported) -> Self {
+        Self::Malformed(unsupported.into())
+    }
+}
+
 impl From<PathError> for Rejection {
     fn from(error: PathError) -> Self {
         Self::Path(error)
@@ -237,6 +252,9 @@ impl Rejection {
         if let Some((name, value)) = worded.header {
             headers.insert(name, value);
         }
+        if status == StatusCode::UNSUPPORTED_MEDIA_TYPE {
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(Coding::ALL));
+        }
         if matches!(retry, Retry::Never) {
             headers.insert("x-should-retry", HeaderValue::from_static("false"));
         }
@@ -277,6 +295,9 @@ impl Rejection {
             }
             Self::Path(_) => (S::BAD_REQUEST, BAD_REQUEST, "invalid_path", Never),
             Self::Method => (S::METHOD_NOT_ALLOWED, BAD_REQUEST, "method_not_allowed", Never),
+            Self::Malformed(Malformed::UnsupportedEncoding { .. }) => {
+                (S::UNSUPPORTED_MEDIA_TYPE, BAD_REQUEST, "unsupported_encoding", Never)
+            }
             Self::Malformed(_) | Self::TooManyThings => {
                 (S::BAD_REQUEST, BAD_REQUEST, "invalid_request", Unsaid)
             }

@@ -11,6 +11,7 @@ mod crash;
 mod demo;
 mod dialects;
 mod disk;
+mod encoded;
 mod endings;
 mod exact;
 mod headers;

@@ -24,7 +24,7 @@ pub fn check(bytes: &[u8]) {
         _ => ModelAt::Json,
     };
     let body = Bytes::copy_from_slice(body);
-    let Ok(peeked) = peek(at, Some(kind), None, &body) else { return };
+    let Ok(peeked) = peek(at, Some(kind), &body) else { return };
     assert!(peeked.model.as_ref().is_none_or(|model| !model.is_empty()));
     if at == ModelAt::Multipart || (at == ModelAt::JsonOrMultipart && is_form(kind)) {
         check_form(kind, &body, &peeked);
@@ -111,7 +111,7 @@ fn check_asked(at: ModelAt, body: &Bytes, peeked: &Peek) {
         return;
     }
     let Ok(Asked::Added(added)) = ask(Dialect::OpenAi, Operation::Chat, body) else { return };
-    assert_eq!(peek(at, Some("application/json"), None, &added).as_ref(), Ok(peeked));
+    assert_eq!(peek(at, Some("application/json"), &added).as_ref(), Ok(peeked));
     let parsed = |body: &[u8]| serde_json::from_slice::<BTreeMap<String, Value>>(body);
     let (Ok(mut before), Ok(mut after)) = (parsed(body), parsed(&added)) else { return };
     let options =

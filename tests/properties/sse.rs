@@ -52,7 +52,7 @@ fn scanned(pieces: Vec<&[u8]>) -> Vec<Found> {
 
 /// What an answer shows: output, error, end, bytes, and whether it awaits output.
 fn seen(dialect: Dialect, kind: &str, pieces: Vec<&[u8]>) -> [bool; 5] {
-    let mut evidence = Evidence::for_response(dialect, Some(kind), None);
+    let mut evidence = Evidence::for_response(dialect, Some(kind));
     for piece in pieces {
         evidence.feed(piece);
     }

@@ -17,7 +17,7 @@ pub fn check(bytes: &[u8]) {
         field("operation: ").parse().unwrap_or(Operation::ALL[any % Operation::ALL.len()]);
     let kind = Some(field("content-type: "));
     let read = |pieces: Vec<&[u8]>| {
-        let mut reader = UsageReader::for_response(dialect, operation, kind, None);
+        let mut reader = UsageReader::for_response(dialect, operation, kind);
         for piece in pieces {
             reader.feed(piece);
         }
