@@ -34,11 +34,11 @@ fn request(criterion: &mut Criterion) {
     });
     let place = place(&config, chat).expect("a path");
     group.bench_function("quote, the last of 20 rules", |bencher| {
-        bencher.iter(|| place.quote(Terms::Priced, &config.prices, black_box(&["model-19"])));
+        bencher.iter(|| place.quote(Terms::Priced, &config.prices, black_box(&["model-19"]), None));
     });
     group.throughput(Throughput::Bytes(body.len() as u64));
     group.bench_function("peek into a kilobyte", |bencher| {
-        bencher.iter(|| peek(ModelAt::Json, Some("application/json"), None, black_box(&body)));
+        bencher.iter(|| peek(ModelAt::Json, Some("application/json"), black_box(&body)));
     });
     group.bench_function("count a kilobyte's demand", |bencher| {
         bencher.iter(|| Demand::of(Operation::Chat, false, black_box(&body)));
@@ -51,7 +51,7 @@ fn ledger(criterion: &mut Criterion) {
     let account = account();
     let hold =
         Step::Hold { amount: Credits::whole(1), ttl_millis: 60_000, version: 1, period: None };
-    let settle = Step::Settle { amount: Credits::whole(1), work: None };
+    let settle = Step::Settle { amount: Credits::whole(1), work: None, job: None };
     let running = stepped(&account, 9, &hold);
     let mut group = criterion.benchmark_group("ledger");
     group.bench_function("hold", |bencher| {
@@ -72,14 +72,14 @@ fn answer(criterion: &mut Criterion) {
     group.throughput(Throughput::Bytes(bytes as u64));
     group.bench_function("evidence in 50 events", |bencher| {
         bencher.iter_batched_ref(
-            || Evidence::for_response(Dialect::OpenAi, kind, None),
+            || Evidence::for_response(Dialect::OpenAi, kind),
             |evidence| stream.iter().for_each(|event| evidence.feed(black_box(event.as_bytes()))),
             BatchSize::SmallInput,
         );
     });
     group.bench_function("usage in 50 events", |bencher| {
         bencher.iter_batched_ref(
-            || UsageReader::for_response(Dialect::OpenAi, Operation::Chat, kind, None),
+            || UsageReader::for_response(Dialect::OpenAi, Operation::Chat, kind),
             |reader| {
                 for event in &stream {
                     reader.feed(black_box(event.as_bytes()));
