@@ -8,6 +8,8 @@ pub mod policy;
 
 pub mod provider;
 
+pub mod coding;
+
 pub mod credit;
 
 pub mod ledger;
@@ -23,6 +25,8 @@ pub mod metrics;
 pub mod telemetry;
 
 pub mod server;
+
+pub mod cores;
 
 pub mod sim;
 

@@ -140,22 +140,35 @@ impl Place<'_> {
 
     /// What a call for one of `models` costs on these terms: the price of the dearest, since the provider chooses.
     /// Nothing when no rule prices one of them, which refuses it.
-    pub fn quote(&self, terms: Terms, prices: &PriceList, models: &[&str]) -> Option<Quoted> {
+    /// `feature`: what the call is for, where that may decide.
+    pub fn quote(
+        &self,
+        terms: Terms,
+        prices: &PriceList,
+        models: &[&str],
+        feature: Option<&str>,
+    ) -> Option<Quoted> {
         if models.is_empty() {
-            return self.quote_one(terms, prices, None);
+            return self.quote_one(terms, prices, None, feature);
         }
-        let quotes = models.iter().map(|model| self.quote_one(terms, prices, Some(model)));
+        let quotes = models.iter().map(|model| self.quote_one(terms, prices, Some(model), feature));
         let quotes: Option<Vec<Quoted>> = quotes.collect();
         quotes?.into_iter().max_by_key(|quoted| quoted.price.usual())
     }
 
-    fn quote_one(&self, terms: Terms, prices: &PriceList, model: Option<&str>) -> Option<Quoted> {
+    fn quote_one(
+        &self,
+        terms: Terms,
+        prices: &PriceList,
+        model: Option<&str>,
+        feature: Option<&str>,
+    ) -> Option<Quoted> {
         match terms {
             Terms::Free => Some(Quoted { price: Price::PerCall(Credits::ZERO), rule: None }),
             Terms::Fixed(price) => Some(Quoted { price: Price::PerCall(price), rule: None }),
             Terms::Priced => {
                 let operation = self.route.operation.as_str();
-                let quote = prices.quote(self.provider.as_str(), operation, model)?;
+                let quote = prices.quote(self.provider.as_str(), operation, model, feature)?;
                 Some(Quoted { price: quote.price, rule: Some(quote.rule) })
             }
         }
@@ -196,7 +209,7 @@ mod tests {
         let place = place(config, asked).unwrap();
         let what = match place.terms(&method, &config.refusal) {
             Err(denied) => format!("{denied:?}"),
-            Ok(terms) => match place.quote(terms, &config.prices, &[]) {
+            Ok(terms) => match place.quote(terms, &config.prices, &[], None) {
                 None => "no price".to_owned(),
                 Some(Quoted { price: Price::PerUnit(_), .. }) => "units".to_owned(),
                 Some(Quoted { price: Price::PerCall(price), rule: Some(rule) }) => {

@@ -16,6 +16,7 @@ mod demand;
 mod evidence;
 mod frames;
 mod gemini;
+pub mod ids;
 pub mod include_usage;
 pub mod job;
 mod json;

@@ -6,6 +6,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use http::header::CONTENT_ENCODING;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -14,6 +16,7 @@ use tokio::time::timeout;
 
 use super::paced::{BodyError, Paced};
 use super::rejection::Rejection;
+use crate::coding::{Coding, Decoder};
 
 /// Bytes for which one permit of the budget stands.
 const PERMIT_BYTES: usize = 1024;
@@ -22,10 +25,18 @@ const PERMIT_BYTES: usize = 1024;
 const FORGET_BYTES: usize = 16 << 20;
 const FORGET_TIME: Duration = Duration::from_secs(5);
 
+/// A body that was read whole: as it was sent, and what it says.
+pub struct Whole {
+    sent: Bytes,
+    share: Budgeted,
+    /// Its text, if it is compressed.
+    decoded: Option<(Bytes, Budgeted)>,
+}
+
 /// A request body on its way to the provider.
 pub enum Outgoing {
     /// Read whole before; gives its share of the budget back when it is dropped.
-    Whole(Full<Bytes>, Option<Budgeted>),
+    Whole(Full<Bytes>, [Option<Budgeted>; 2]),
     /// Passed through as it comes.
     Through(Paced),
 }
@@ -95,7 +106,7 @@ pub async fn read_whole(
     limit: usize,
     pause: Duration,
     budget: &Budget,
-) -> Result<(Bytes, Option<Budgeted>), Rejection> {
+) -> Result<Whole, Rejection> {
     let Some(body) = &mut body.0 else { return Err(Rejection::Internal) };
     let expected = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if expected > limit {
@@ -124,7 +135,7 @@ pub async fn read_whole(
         }
     }
     let first = first.unwrap_or_default();
-    let whole = if rest.is_empty() {
+    let sent = if rest.is_empty() {
         first
     } else {
         let mut whole = BytesMut::with_capacity(first.len() + rest.len());
@@ -132,7 +143,55 @@ pub async fn read_whole(
         whole.extend_from_slice(&rest);
         whole.freeze()
     };
-    Ok((whole, Some(Budgeted { _permit: permit })))
+    Ok(Whole { sent, share: Budgeted { _permit: permit }, decoded: None })
+}
+
+impl Whole {
+    /// The same with its text, of at most `limit` bytes, if `headers` say that it is compressed. What has no single
+    /// reading is refused.
+    pub fn decoded(
+        self,
+        headers: &HeaderMap,
+        limit: usize,
+        budget: &Budget,
+    ) -> Result<Self, Rejection> {
+        let Some(coding) = Coding::of(headers)? else { return Ok(self) };
+        let mut decoder = Decoder::new(coding);
+        let mut permit = budget.take(0)?;
+        let mut text = BytesMut::new();
+        decoder.feed(&self.sent, |more| {
+            let length = text.len() + more.len();
+            if length > limit {
+                return Err(Rejection::BodyTooLarge { limit });
+            }
+            if length > text.capacity() {
+                let room = length.max(text.capacity().saturating_mul(2)).min(limit);
+                permit.merge(budget.take(room - text.capacity())?);
+                text.reserve(room - text.len());
+            }
+            text.extend_from_slice(more);
+            Ok(())
+        })?;
+        decoder.finish()?;
+        let share = Budgeted { _permit: permit };
+        Ok(Self { decoded: Some((text.freeze(), share)), ..self })
+    }
+
+    /// What the body says.
+    pub fn text(&self) -> &Bytes {
+        self.decoded.as_ref().map_or(&self.sent, |(text, _)| text)
+    }
+
+    /// The body as it is sent: as it came, or `changed`, which is not compressed; `headers` are those of the request.
+    pub fn outgoing(self, changed: Option<Bytes>, headers: &mut HeaderMap) -> Outgoing {
+        let Self { sent, share, decoded } = self;
+        let Some(changed) = changed else {
+            return Outgoing::Whole(Full::new(sent), [Some(share), None]);
+        };
+        headers.remove(CONTENT_ENCODING);
+        let decoded = decoded.map(|(_, share)| share);
+        Outgoing::Whole(Full::new(changed), [Some(share), decoded])
+    }
 }
 
 impl Body for Outgoing {
@@ -165,8 +224,32 @@ impl Body for Outgoing {
 }
 
 impl Outgoing {
-    /// A body that was read whole.
-    pub fn whole(bytes: Bytes, budgeted: Option<Budgeted>) -> Self {
-        Self::Whole(Full::new(bytes), budgeted)
+    /// A body of the gateway's own, or one that nobody pays memory for.
+    pub fn whole(bytes: Bytes) -> Self {
+        Self::Whole(Full::new(bytes), [None, None])
+    }
+
+    /// The bytes, if they were read whole and none of them was sent.
+    pub fn bytes(&self) -> Option<Bytes> {
+        match self {
+            Self::Whole(body, _) => Some(body.clone().into_inner().unwrap_or_default()),
+            Self::Through(_) => None,
+        }
+    }
+
+    /// The same body once more, without a share of the budget; nothing if it passes through and has bytes.
+    pub fn again(&self) -> Option<Self> {
+        match self {
+            Self::Whole(body, _) => Some(Self::Whole(body.clone(), [None, None])),
+            Self::Through(body) => body.is_end_stream().then(|| Self::whole(Bytes::new())),
+        }
+    }
+
+    /// Its shares of the budget, for whoever keeps the bytes for longer than the body.
+    pub fn take_budget(&mut self) -> [Option<Budgeted>; 2] {
+        match self {
+            Self::Whole(_, shares) => std::mem::take(shares),
+            Self::Through(_) => [None, None],
+        }
     }
 }

@@ -22,6 +22,8 @@ use super::jobs::Watch;
 use super::limits::Running;
 use super::paced::{BodyError, Paced};
 use super::record::{Ending, Record};
+use super::tenancy::Making;
+use crate::credit::ClaimName;
 use crate::ledger::{Call, Charge};
 use crate::metrics::{HoldOutcome, Metrics, Open};
 use crate::provider::include_usage::Sieve;
@@ -73,8 +75,12 @@ pub struct Metered {
     pub after: AfterLeaving,
     /// Counts the charge.
     pub metrics: Arc<Metrics>,
+    /// The key under which the client may repeat the call.
+    pub key: Option<ClaimName>,
     /// Its place among the account's running calls.
     pub running: Running,
+    /// Notes what it makes.
+    pub made: Option<Making>,
 }
 
 /// What becomes of an answer whose client has left before its end, if its end tells more than its price.
@@ -88,12 +94,18 @@ pub struct AfterLeaving {
 
 impl Metered {
     fn see(&mut self, bytes: &[u8]) {
+        if let Some(made) = &mut self.made {
+            made.see(bytes);
+        }
         if let Some(so_far) = self.meter.see(bytes) {
             self.call.confirm(so_far);
         }
     }
 
-    fn end(self, end: End) -> Bill {
+    fn end(mut self, end: End, client: End) -> Bill {
+        if let (Some(key), End::Complete) = (self.key, client) {
+            self.call.delivered(key);
+        }
         let bill = self.meter.bill(end);
         let (charge, outcome) = match bill.due {
             Some(amount) => {
@@ -151,7 +163,7 @@ impl Flow {
 
     /// The same, where the provider's side ended otherwise than the client's.
     fn end_for(&mut self, provider: End, client: End) {
-        let bill = self.metered.take().map(|metered| metered.end(provider));
+        let bill = self.metered.take().map(|metered| metered.end(provider, client));
         if let Some(watch) = self.watch.take().filter(|_| provider == End::Complete) {
             watch.end();
         }

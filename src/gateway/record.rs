@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use http::{Method, StatusCode};
 
 use super::charging::Bill;
-use crate::credit::{AccountId, Credits, Id};
+use super::upstream::Tries;
+use crate::credit::{AccountId, Credits, Feature, Id};
 use crate::metrics::{Metrics, Open};
 use crate::provider::Dialect;
 
@@ -57,12 +58,16 @@ pub struct Record {
     /// The key's public name.
     pub key: Option<String>,
     pub model: Option<String>,
+    /// What the call is for, as its caller says.
+    pub feature: Option<Feature>,
     pub status: Option<StatusCode>,
     /// What was held, and what came of it; nothing came of it if nothing is said.
     pub held: Option<Credits>,
     pub bill: Option<Bill>,
     /// Whether it was let through without a hold, while the ledger was away: it is charged afterwards.
     pub unheld: bool,
+    /// How it fared on its way to the provider.
+    pub tries: Tries,
     /// From sending the call to the head of the provider's answer.
     pub upstream: Option<Duration>,
     pub ending: Ending,
@@ -87,10 +92,12 @@ impl Record {
             account: None,
             key: None,
             model: None,
+            feature: None,
             status: None,
             held: None,
             bill: None,
             unheld: false,
+            tries: Tries::default(),
             upstream: None,
             // What is true if nobody ever says otherwise: the handler was dropped.
             ending: Ending::ClientLeft,
@@ -122,6 +129,7 @@ impl Drop for Record {
             class = self.class,
             operation = self.operation,
             model = self.model.as_deref(),
+            feature = self.feature.as_ref().map(tracing::field::display),
             status = self.status.map(|status| status.as_u16()),
             ending = self.ending.as_str(),
             credits_held = self.held.as_ref().map(tracing::field::display),
@@ -129,6 +137,9 @@ impl Drop for Record {
             unheld = self.unheld.then_some(true),
             charged_by = due.map(|bill| bill.work.map_or("per_call", |work| work.basis.as_str())),
             usage = work.as_ref().map(|work| tracing::field::display(&work.usage)),
+            // Told only where something is to be told.
+            attempts = Some(self.tries.count).filter(|count| *count > 1),
+            address = Some(self.tries.address).filter(|number| *number > 1),
             upstream_ms = self.upstream.map(millis),
             duration_ms = millis(took),
             "{} {}",

@@ -14,6 +14,7 @@ use std::time::Duration;
 use ::redis::{Cmd, FromRedisValue, RedisError, Value, from_redis_value};
 
 mod archive;
+mod claims;
 mod dial;
 mod directory;
 mod durable;
@@ -24,7 +25,9 @@ mod log;
 mod many;
 mod map;
 mod node;
+mod owned;
 mod permission;
+mod pipe;
 mod queries;
 mod scripts;
 mod search;
@@ -36,6 +39,7 @@ use super::archive::Archive;
 use super::fingerprint::fingerprint;
 use super::{Clock, LedgerError};
 use crate::config::{Place, RedisUrl, Replicas, Secret};
+use crate::cores::Core;
 use crate::credit::{
     Account, AccountId, Id, Operation, Period, Reply, Source, SourceId, Timestamp, read,
 };
@@ -61,6 +65,8 @@ pub struct Settings {
     pub replicas: Replicas,
     /// How long they may take.
     pub replicas_timeout: Duration,
+    /// The threads that serve: each has connections of its own.
+    pub cores: Vec<Core>,
     /// Certificates in PEM that are trusted instead of the system's.
     pub tls_ca: Option<Vec<u8>>,
     /// Who we are to Sentinels.
@@ -79,6 +85,7 @@ impl Default for Settings {
             time: Time::Server,
             replicas: Replicas::Auto,
             replicas_timeout: Duration::from_secs(5),
+            cores: Vec::new(),
             tls_ca: None,
             sentinel_user: None,
             sentinel_password: None,
@@ -105,6 +112,11 @@ pub enum OpenError {
     /// Nobody answers, or not to us.
     #[error("can't reach the ledger's Redis: {0}")]
     Unreachable(RedisError),
+    /// TLS is asked for, and there is nobody to trust.
+    #[error(
+        "the ledger's Redis can't be reached by TLS: {0}; `tls_ca` under [redis] names a file with certificates"
+    )]
+    Certificates(std::io::Error),
     /// It answers that it can't serve yet.
     #[error("the ledger's Redis can't serve now: {0}")]
     NotReady(&'static str),
@@ -163,12 +175,7 @@ impl Store {
             self.scripts.apply(named, (account, id), &operation, &fingerprint, now)
         };
         let answer = self.step(account, scripts::is_durable(&operation), call).await?;
-        let [outcome, funds] = answer.as_slice() else {
-            return Err(unreadable(&Unreadable(format!("{answer:?}"))));
-        };
-        let outcome = text::outcome(outcome).map_err(|error| unreadable(&error))?;
-        let funds = text::funds(funds).map_err(|error| unreadable(&error))?;
-        Ok(Reply { outcome, funds })
+        reply(&answer)
     }
 
     /// Runs a script: by its hash, and by its text on a server that does not know it, as one that has just taken the
@@ -251,6 +258,16 @@ impl Store {
             Time::Gateway => Some((self.clock)()),
         }
     }
+}
+
+/// What a step came to.
+fn reply(answer: &[String]) -> Result<Reply, LedgerError> {
+    let [outcome, funds] = answer else {
+        return Err(unreadable(&Unreadable(format!("{answer:?}"))));
+    };
+    let outcome = text::outcome(outcome).map_err(|error| unreadable(&error))?;
+    let funds = text::funds(funds).map_err(|error| unreadable(&error))?;
+    Ok(Reply { outcome, funds })
 }
 
 fn read_reply<T: FromRedisValue>(value: Value) -> Result<T, LedgerError> {

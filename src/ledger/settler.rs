@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 mod beat;
 mod replay;
@@ -18,7 +19,7 @@ mod settle;
 
 use super::Ledger;
 use super::journal::{Counts, Journal, JournalError, NotAllowed, Waiting};
-use crate::credit::{AccountId, Credits, Id, Job, Operation, Period, Work};
+use crate::credit::{AccountId, ClaimName, Credits, Id, Job, Operation, Period, Work};
 
 /// Calls that run or wait for their settlement in memory, at once.
 const SLOTS: u32 = 16_384;
@@ -45,7 +46,9 @@ pub struct Settler {
 
 struct Shared {
     slots: Arc<Semaphore>,
-    settlements: mpsc::UnboundedSender<Settlement>,
+    ledger: Ledger,
+    /// Where settlements run that end on no runtime.
+    home: Handle,
     running: Mutex<HashMap<Id, Arc<Running>>>,
     /// Where settlements wait that the ledger doesn't take; a ledger on the same disk has none.
     journal: Option<Arc<Journal>>,
@@ -74,6 +77,8 @@ struct Settlement {
     operation: Operation,
     /// Of a call that stands in the journal without a hold.
     allowed: Option<Allowed>,
+    /// The key under which its answer was delivered whole.
+    delivered: Option<ClaimName>,
     _slot: Slot,
 }
 
@@ -81,16 +86,15 @@ impl Settler {
     /// Starts settling on `ledger`, and asks it what waits in `journal`. Holds live `ttl` from each heartbeat; a heart
     /// beats every third of it.
     pub fn start(ledger: Ledger, ttl: Duration, journal: Option<Journal>) -> Self {
-        let (settlements, queue) = mpsc::unbounded_channel();
         let journal = journal.map(Arc::new);
         let shared = Arc::new(Shared {
             slots: Arc::new(Semaphore::new(SLOTS as usize)),
-            settlements,
+            ledger: ledger.clone(),
+            home: Handle::current(),
             running: Mutex::new(HashMap::new()),
             journal: journal.clone(),
             ttl,
         });
-        tokio::spawn(settle::settle_all(ledger.clone(), journal.clone(), queue));
         if let Some(journal) = journal {
             tokio::spawn(replay::replay(ledger.clone(), journal));
         }
@@ -114,7 +118,7 @@ impl Settler {
             allowed: Mutex::new(None),
         });
         self.running().insert(id, Arc::clone(&running));
-        Call { settler: self.clone(), id, running, slot: Some(slot) }
+        Call { settler: self.clone(), id, running, slot: Some(slot), delivered: None }
     }
 
     /// Corrects what the job of `call` was charged to `amount`, under the new `id`.
@@ -127,9 +131,9 @@ impl Settler {
         work: Option<Work>,
     ) {
         let operation = Operation::Correct { call, amount, work };
-        let settlement = Settlement { account, id, operation, allowed: None, _slot: slot };
-        // Fails only once the process ends; whoever asks for the job again brings it up again.
-        let _ = self.shared.settlements.send(settlement);
+        let settlement =
+            Settlement { account, id, operation, allowed: None, delivered: None, _slot: slot };
+        self.settle(settlement);
     }
 
     /// How long a hold lives without a heartbeat.
@@ -158,6 +162,14 @@ impl Settler {
         tokio::time::timeout(limit, all).await.is_ok()
     }
 
+    /// Settles on the thread that served the call, so that it goes out with what other calls there ask. Bounded by the
+    /// slots. What the program's end cuts off is made good by the hold's end, or by whoever asks for the job again.
+    fn settle(&self, settlement: Settlement) {
+        let Shared { ledger, journal, home, .. } = &*self.shared;
+        let settling = settle::settle(ledger.clone(), journal.clone(), settlement);
+        drop(Handle::try_current().unwrap_or_else(|_| home.clone()).spawn(settling));
+    }
+
     fn running(&self) -> MutexGuard<'_, HashMap<Id, Arc<Running>>> {
         self.shared.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -170,6 +182,7 @@ pub struct Call {
     id: Id,
     running: Arc<Running>,
     slot: Option<Slot>,
+    delivered: Option<ClaimName>,
 }
 
 impl Call {
@@ -208,6 +221,11 @@ impl Call {
         allowed
     }
 
+    /// The answer reached the client whole: who repeats the call with this key need not be answered again.
+    pub fn delivered(&mut self, key: ClaimName) {
+        self.delivered = Some(key);
+    }
+
     /// Charges the call.
     pub fn resolve(mut self, charge: Charge) {
         self.send(charge);
@@ -223,10 +241,9 @@ impl Call {
         let Some(slot) = self.slot.take() else { return };
         self.settler.running().remove(&self.id);
         let (account, allowed) = (self.running.account.clone(), *self.running.allowed());
-        let operation = settle::asked(charge, allowed);
-        let settlement = Settlement { account, id: self.id, operation, allowed, _slot: slot };
-        // Fails only once the process ends; the hold expires then.
-        let _ = self.settler.shared.settlements.send(settlement);
+        let (id, operation, delivered) = (self.id, settle::asked(charge, allowed), self.delivered);
+        let settlement = Settlement { account, id, operation, allowed, delivered, _slot: slot };
+        self.settler.settle(settlement);
     }
 }
 

@@ -116,7 +116,7 @@ impl JobReader {
 }
 
 fn reader(dialect: Dialect, operation: Operation) -> UsageReader {
-    UsageReader::for_response(dialect, operation, Some("application/json"), None)
+    UsageReader::for_response(dialect, operation, Some("application/json"))
 }
 
 impl Sink for State {

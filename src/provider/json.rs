@@ -27,7 +27,10 @@ pub(super) trait Sink {
     fn end(&mut self, path: &str, word: Option<&str>);
 
     /// An object begins as an element of the list at `path`.
-    fn element(&mut self, path: &str);
+    fn element(&mut self, _path: &str) {}
+
+    /// What follows is another document.
+    fn next_document(&mut self) {}
 }
 
 /// The place in a document that has been read up to there.

@@ -13,7 +13,7 @@ local function plan_step()
   load()
   now = math.max(clock, A.t)
   local field, fingerprint = id .. '.' .. ARGV[5], ARGV[6]
-  local before = answered(field, fingerprint) or ruled_out(ARGV[7])
+  local before = answered(field, fingerprint, ARGV[7])
   if before then
     return { reply = { before, funds() } }
   end

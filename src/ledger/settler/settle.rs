@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
-
 use super::{Allowed, Charge, Settlement};
 use crate::credit::{AccountId, Credits, Done, Id, Operation, Refusal};
 use crate::ledger::journal::{Journal, Waiting};
@@ -14,22 +12,16 @@ use crate::ledger::{Ledger, LedgerError};
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_MOST: Duration = Duration::from_secs(5);
 
-/// Settles what comes, until nobody can send any more.
-pub(super) async fn settle_all(
-    ledger: Ledger,
-    journal: Option<Arc<Journal>>,
-    mut queue: mpsc::UnboundedReceiver<Settlement>,
-) {
-    while let Some(settlement) = queue.recv().await {
-        // Bounded by the slots.
-        tokio::spawn(settle(ledger.clone(), journal.clone(), settlement));
-    }
-}
-
 /// Offers one settlement to ledger and journal in turn until one of them has it.
-async fn settle(ledger: Ledger, journal: Option<Arc<Journal>>, settlement: Settlement) {
-    let Settlement { account, id, operation, allowed, _slot } = settlement;
+pub(super) async fn settle(ledger: Ledger, journal: Option<Arc<Journal>>, settlement: Settlement) {
+    let Settlement { account, id, operation, allowed, delivered, _slot } = settlement;
     let account = &account;
+    // First, while the open hold still keeps repetitions away. Lost, the answer may be sent again.
+    if let Some(key) = delivered
+        && let Err(error) = ledger.delivered(account, key, id).await
+    {
+        tracing::warn!(%account, request = %id, %error, "it is not noted that an answer was delivered");
+    }
     let mut pause = RETRY_FIRST;
     loop {
         // An unheld call stands in the journal already, and leaves it only by way of it.

@@ -17,7 +17,7 @@ use crate::ledger::fingerprint::fingerprint;
 /// Accounts kept in memory; beyond it all are dropped and read again as they are needed.
 const CACHED: usize = 100_000;
 /// Forgotten operations in one go, so that tidying never holds up a batch for long.
-const FORGET: u32 = 20_000;
+pub(super) const FORGET: u32 = 20_000;
 
 /// Why a step did not happen.
 #[derive(Debug)]
@@ -52,12 +52,23 @@ impl Books {
         operation: &Operation,
         now: Timestamp,
     ) -> Result<Reply, StepError> {
+        self.apply_as(db, (account, id), operation, fingerprint(account, operation), now)
+    }
+
+    /// The same, where `fingerprint` is of what was asked.
+    pub(super) fn apply_as(
+        &mut self,
+        db: &Transaction<'_>,
+        (account, id): (&AccountId, Id),
+        operation: &Operation,
+        fingerprint: [u8; 16],
+        now: Timestamp,
+    ) -> Result<Reply, StepError> {
         let books = self.load(db, account)?;
         let refused = |outcome| Ok(Reply { outcome, funds: books.funds(now.max(books.clock)) });
         if id.made_at().after_millis(REMEMBERED_MILLIS) < now {
             return refused(Err(Refusal::TooOld));
         }
-        let fingerprint = fingerprint(account, operation);
         let step = operation.step();
         if let Some((known, outcome)) = remembered(db, id, &step)? {
             let same = known == fingerprint;
@@ -327,7 +338,7 @@ pub(super) fn insert_entry(
 
 type Outcome = Result<Done, Refusal>;
 
-fn remembered(
+pub(super) fn remembered(
     db: &Connection,
     id: Id,
     step: &str,

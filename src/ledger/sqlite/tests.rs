@@ -75,6 +75,7 @@ impl Bench {
             anchor: self.now(),
             zone: chrono_tz::Tz::UTC,
             created: self.now(),
+            when_exhausted: None,
         };
         let create = Change::Create { record, gate_until: Timestamp::MAX };
         let id = self.id();

@@ -48,11 +48,6 @@ impl Seen {
         self.special[unit as usize].unwrap_or_default()
     }
 
-    /// What follows is another document, which says itself what it is.
-    pub(super) fn next_document(&mut self) {
-        self.kind.clear();
-    }
-
     pub(super) fn knows_input(&self) -> bool {
         self.all_input.is_some()
     }
@@ -135,6 +130,11 @@ impl Sink for Seen {
 
     fn element(&mut self, path: &str) {
         self.images += u64::from((self.shape.image)(path, &self.kind));
+    }
+
+    fn next_document(&mut self) {
+        // It says itself what it is.
+        self.kind.clear();
     }
 }
 

@@ -16,7 +16,7 @@ use super::{Server, redis_url};
 use crate::harness::free_port;
 
 /// A certificate authority, and a certificate of this machine that it signed.
-fn certificates(folder: &Path) {
+pub fn certificates(folder: &Path) {
     std::fs::write(folder.join("names"), "subjectAltName=IP:127.0.0.1,DNS:localhost").unwrap();
     let make = |words: &str| {
         let made = Command::new("openssl").args(words.split(' ')).current_dir(folder).output();
