@@ -237,7 +237,7 @@ impl Side {
             self.tally.too_old += 1;
             return Ok(Reply { outcome: Err(Refusal::TooOld), funds });
         }
-        let step = (id, operation.step());
+        let step = (id, operation.step().into_owned());
         if let Some((former, outcome)) = self.memory.get(&step) {
             if former != operation {
                 self.tally.other += 1;

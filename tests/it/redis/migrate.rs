@@ -111,8 +111,8 @@ async fn repeat(
     let mut seen = HashSet::new();
     for (id, operation) in asked.iter().rev() {
         let fresh = id.made_at().after_millis(REMEMBERED_MILLIS) >= now;
-        let known = side.memory.contains_key(&(*id, operation.step()));
-        if !fresh || !known || !seen.insert((*id, operation.step())) {
+        let known = side.memory.contains_key(&(*id, operation.step().into_owned()));
+        if !fresh || !known || !seen.insert((*id, operation.step().into_owned())) {
             continue;
         }
         let expected = side.ask(*id, operation, now).await?;
