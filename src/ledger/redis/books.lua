@@ -360,10 +360,11 @@ local function take(parts)
   end
 end
 
--- Whether a correction may give credits back to the lot.
+-- Whether a correction may give credits back to the lot. What repaid a job's debt goes to whichever lots are there.
 local function may_return(no)
   for _, job in ipairs(A.count.J > 0 and all('J', by_id) or {}) do
-    if string.find(job.text, '^[%d:]*[%d=,]*[:,]' .. text(no) .. '=') then
+    local owed, parts = string.match(job.text, '^%d+:%d+:%d+:(%d+):([%d=,]*) ')
+    if owed ~= '0' or string.find(',' .. parts, ',' .. text(no) .. '=', 1, true) then
       return true
     end
   end

@@ -144,6 +144,10 @@ async fn same_texts(old: &str, new: &str, now: Timestamp) {
             None => assert!(old, "{key} is missing"),
         }
     }
+    // When something is due next may be known better after a move, or not yet.
+    for texts in [&mut moved, &mut written].into_iter().flat_map(BTreeMap::values_mut) {
+        texts.retain(|text| text.first().is_none_or(|field| field != "x"));
+    }
     assert_eq!(moved, written);
 }
 

@@ -87,7 +87,7 @@ impl Model {
         amount: i128,
     ) -> (u32, i128) {
         let no = u32::try_from(self.lots.len()).unwrap() + 1;
-        self.lots.push(Terms { no, kind, source: source.cloned(), start, end });
+        self.lots.push(Terms { no, kind, source: source.cloned(), start, end, forgotten: false });
         self.put(no, Place::Free, amount);
         let repaid = self.take(self.debt, &[(no, Place::Free)], Place::Repaid);
         self.debt -= repaid;
