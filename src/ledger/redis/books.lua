@@ -425,8 +425,9 @@ end
 
 -- The sum of all holds is compared where all of them are read anyway. Elsewhere it is the auditor's to find.
 local function check()
-  local held, compares = {}, is_due() or A.count.H == 0
-  for _, hold in ipairs(compares and all('H', by_id) or { kept('H', id) }) do
+  local held, own = {}, kept('H', id)
+  local compares = is_due() or A.count.H == (own and 1 or 0)
+  for _, hold in ipairs(is_due() and all('H', by_id) or { own }) do
     for _, part in ipairs(hold.parts) do
       held[part.lot] = (held[part.lot] or 0) + part.amount
     end

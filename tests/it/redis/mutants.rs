@@ -38,7 +38,6 @@ const MUTANTS: &[(&str, &str)] = &[
     ("kind, string.sub(field, 2))[DUE[kind]])\n", "kind, string.sub(field, 2))[DUE[kind]] + 1)\n"),
     ("if is_due() or A.count[kind] > most then", "if is_due() then"),
     ("if is_due() or A.count[kind] > most then", "if A.count[kind] > most then"),
-    ("if is_due() or A.count[kind] > most then", "if is_due() or A.count[kind] >= most then"),
     ("if now < one[DUE[kind]] and", "if now <= one[DUE[kind]] and"),
     ("A.count[kind] <= most then\n        return", "true then\n        return"),
     ("A.count[kind] <= most then\n        return", "A.count[kind] < most then\n        return"),

@@ -7,7 +7,7 @@ use crate::harness::{RedisServer, SOON, eventually};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_background_response_is_corrected_once() {
-    let mut world = setup().account("b", 100).start().await;
+    let mut world = setup().set("provider.openai.tenancy", "'off'").account("b", 100).start().await;
     let body = json!({ "model": "m", "input": "Hello", "background": true });
     let begun = world.ask("POST", "/v1/responses").of("a").json(&body).open().await;
     assert_eq!(begun.status, 200);
@@ -26,7 +26,7 @@ async fn a_background_response_is_corrected_once() {
     assert_eq!(world.credits("a").await["remaining"].to_string(), before);
     poll("a").await;
     eventually("the charge is corrected", SOON, async || {
-        (world.credits("a").await["remaining"].to_string() == "99.9999").then_some(())
+        (world.credits("a").await["remaining"].to_string().as_str() == "99.9999").then_some(())
     })
     .await;
     for _ in 0..10 {
@@ -44,7 +44,7 @@ async fn a_background_response_is_corrected_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_correction_waits_for_a_ledger_that_is_away() {
     let mut redis = RedisServer::start(&["--appendonly", "yes", "--appendfsync", "always"]);
-    let world = setup().ledger_on(&redis).start().await;
+    let world = setup().set("provider.openai.tenancy", "'off'").ledger_on(&redis).start().await;
     let body = json!({ "model": "m", "input": "Hello", "background": true });
     let begun = world.ask("POST", "/v1/responses").of("a").json(&body).send().await;
     let id = begun.json()["id"].as_str().unwrap().to_owned();
