@@ -68,6 +68,8 @@ struct Granted {
     amount: i128,
     voided: i128,
     owed: i128,
+    /// What was taken out of the lot.
+    taken: i128,
 }
 
 /// Work that goes on: what it was charged, and where that came from, the first first.

@@ -91,7 +91,7 @@ impl Model {
             granted: credits(old.amount),
             expired: credits(self.at(old.lot, Place::Expired)),
             voided: credits(old.voided),
-            reclaimed: credits(self.at(old.lot, Place::Voided) + old.owed),
+            reclaimed: credits(old.taken + old.owed),
         })
     }
 

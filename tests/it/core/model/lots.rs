@@ -23,7 +23,7 @@ impl Model {
             return Err(Refusal::TooMuch);
         }
         let (lot, repaid) = self.open_lot(kind, Some(source), (start, end), amount);
-        let granted = Granted { lot, kind, start, end, amount, voided: 0, owed: 0 };
+        let granted = Granted { lot, kind, start, end, amount, voided: 0, owed: 0, taken: 0 };
         self.sources.insert(source.clone(), granted);
         Ok(Done::Granted { lot, repaid: credits(repaid) })
     }
@@ -57,7 +57,12 @@ impl Model {
             return Err(Refusal::TooMuch);
         }
         self.wrote |= due > 0;
-        let asked = Granted { voided: old.voided + due, owed: old.owed + owed, ..old };
+        let asked = Granted {
+            voided: old.voided + due,
+            owed: old.owed + owed,
+            taken: old.taken + taken,
+            ..old
+        };
         self.sources.insert(source.clone(), asked);
         Ok(Done::Voided { taken: credits(taken), owed: credits(owed) })
     }
