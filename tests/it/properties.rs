@@ -6,7 +6,7 @@ use std::path::Path;
 #[path = "../properties/mod.rs"]
 mod shared;
 
-use shared::{path, peek, sse, usage};
+use shared::{coding, path, peek, sse, usage};
 
 /// Every file in the folder, which has some.
 fn each(folder: &str, check: fn(&[u8])) {
@@ -43,4 +43,9 @@ fn a_path_that_was_classified_is_the_path_that_is_sent() {
     each("tests/fixtures/published", |list| {
         list.split(|byte| *byte == b'\n').for_each(path::check);
     });
+}
+
+#[test]
+fn compressed_bodies_are_read_the_same_in_any_pieces_and_as_others_read_them() {
+    each("fuzz/seeds/coding", coding::check);
 }

@@ -7,7 +7,7 @@ use crate::harness::{RedisServer, SOON, eventually};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_background_response_is_corrected_once() {
-    let mut world = setup().set("provider.openai.tenancy", "'off'").account("b", 100).start().await;
+    let mut world = setup().account("b", 100).start().await;
     let body = json!({ "model": "m", "input": "Hello", "background": true });
     let begun = world.ask("POST", "/v1/responses").of("a").json(&body).open().await;
     assert_eq!(begun.status, 200);
@@ -17,20 +17,20 @@ async fn a_background_response_is_corrected_once() {
     let path = format!("/v1/responses/{}", answer["id"].as_str().unwrap());
     world.resolved().await;
     let before = world.credits("a").await["remaining"].to_string();
-    let poll = async |account: &str| {
+    let poll = async |account: &str, status: u16| {
         let asked = world.ask("GET", &path).of(account).sim("input-tokens=70,output-tokens=3");
-        assert_eq!(asked.send().await.status, 200);
+        assert_eq!(asked.send().await.status, status);
     };
-    // Another account's look corrects nothing, neither its own books nor the other's.
-    poll("b").await;
+    // Another account sees nothing of it, and corrects nothing, neither its own books nor the other's.
+    poll("b", 404).await;
     assert_eq!(world.credits("a").await["remaining"].to_string(), before);
-    poll("a").await;
+    poll("a", 200).await;
     eventually("the charge is corrected", SOON, async || {
         (world.credits("a").await["remaining"].to_string().as_str() == "99.9999").then_some(())
     })
     .await;
     for _ in 0..10 {
-        poll("a").await;
+        poll("a", 200).await;
     }
     world.resolved().await;
     let books = world.stop().await;
@@ -44,7 +44,7 @@ async fn a_background_response_is_corrected_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_correction_waits_for_a_ledger_that_is_away() {
     let mut redis = RedisServer::start(&["--appendonly", "yes", "--appendfsync", "always"]);
-    let world = setup().set("provider.openai.tenancy", "'off'").ledger_on(&redis).start().await;
+    let world = setup().ledger_on(&redis).start().await;
     let body = json!({ "model": "m", "input": "Hello", "background": true });
     let begun = world.ask("POST", "/v1/responses").of("a").json(&body).send().await;
     let id = begun.json()["id"].as_str().unwrap().to_owned();
