@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, UPGRADE};
-use http::{HeaderMap, Method, Request, Response, Uri, request};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::{Method, Request, Response, request};
 use hyper::body::Incoming;
 use tokio_util::sync::CancellationToken;
 
@@ -20,6 +20,7 @@ mod body;
 mod charging;
 mod claims;
 mod free;
+mod head;
 mod headers;
 mod hold;
 mod jobs;
@@ -42,6 +43,7 @@ pub use upstream::{At, Settings, Upstream, UpstreamSetupError};
 use auth::Caller;
 use body::{Budget, Outgoing, Unread};
 use charging::Charging;
+use head::{asked, has_token, peeked, text};
 use headers::Told;
 use hold::Held;
 use jobs::{Jobs, Watch};
@@ -61,7 +63,7 @@ use crate::ledger::{Charge, Clock, Ledger, Settler};
 use crate::metrics::{HoldOutcome, Metrics};
 use crate::policy::{self, Place, Terms};
 use crate::provider::include_usage::Sieve;
-use crate::provider::{self, Class, Evidence, ModelAt, Route, credentials};
+use crate::provider::{Class, credentials};
 
 /// The content types of answers that are streams whatever was asked for.
 const STREAMS: [&str; 3] =
@@ -214,20 +216,20 @@ impl Gateway {
         let (limit, budget) = (limits.metered_body, &self.bodies);
         let body = body::read_whole(body, limit, pause, budget).await?;
         let body = body.decoded(&head.headers, limit, budget)?;
-        let text = body.text();
-        let peek = peeked(&head, &target.place, text)?;
-        let things = self.things_named(&head, &target.place, text)?;
-        let made = self.made_by(&head, &target.place, text, &caller);
+        let said = body.text();
+        let peek = peeked(&head, &target.place, said)?;
+        let things = self.things_named(&head, &target.place, said)?;
+        let made = self.made_by(&head, &target.place, said, &caller);
         let feature = claims::feature(&head.headers)?;
         let priced_by = feature.as_ref().filter(|_| claims::is_service(&caller));
         let quoted = self.quote(terms, &target, &peek, priced_by.map(Feature::as_str))?;
         (record.model, record.feature) = (peek.model, feature);
         let route = target.place.route;
         let is_form = has_token(&head.headers, &CONTENT_TYPE, "multipart/form-data");
-        let charging = Charging::of(&quoted, route.language, route.operation, is_form, text);
+        let charging = Charging::of(&quoted, route.language, route.operation, is_form, said);
         let (price, tasks) = (charging.held(), self.config.tasks);
-        let claims = claims::claims(&head, &caller, &target.place, text, price.is_zero(), tasks)?;
-        let changed = charging.asked(peek.stream, text)?;
+        let claims = claims::claims(&head, &caller, &target.place, said, price.is_zero(), tasks)?;
+        let changed = charging.asked(peek.stream, said)?;
         let sieve = changed.as_ref().map(|_| Sieve::default());
         let running = self.limits.run(&caller, &plan.pace)?;
         let Held { call, funds, rides } =
@@ -249,15 +251,14 @@ impl Gateway {
             self.metrics.hold_ended(HoldOutcome::Released);
             return Ok(Outcome::Passed(response, Passing::default()));
         }
-        let meter = charging.meter(evidence(route, response.headers()), response.headers());
+        let evidence = route.evidence(text(response.headers(), CONTENT_TYPE));
+        let meter = charging.meter(evidence, response.headers());
         let made = made.map(|made| made.of_answer(response.headers()));
         let (after, metrics) = (self.after_leaving.clone(), Arc::clone(&self.metrics));
         let key = claims.and_then(|claims| claims.key);
         let metered = Metered { call, meter, after, metrics, key, running, made };
-        Ok(Outcome::Passed(
-            response,
-            Passing { metered: Some(Box::new(metered)), sieve, watch: None },
-        ))
+        let metered = Some(Box::new(metered));
+        Ok(Outcome::Passed(response, Passing { metered, sieve, watch: None }))
     }
 
     /// Finds the provider and classifies the path that it will be sent.
@@ -384,61 +385,4 @@ impl Gateway {
         let (top_up, id) = (&self.config.refusal.top_up_url, record.id.to_string());
         rejection.response(record.dialect, top_up, &id).map(Answer::own)
     }
-}
-
-/// What is looked at to find a request's place.
-fn asked<'r>(method: &'r Method, uri: &'r Uri, headers: &HeaderMap) -> policy::Asked<'r> {
-    policy::Asked {
-        method,
-        upgrade: has_token(headers, &UPGRADE, "websocket"),
-        hint: provider::hint(headers, uri.query()),
-        path: uri.path(),
-    }
-}
-
-fn peeked(head: &request::Parts, place: &Place<'_>, body: &Bytes) -> Result<Peek, Rejection> {
-    let at = place.route.model;
-    let model = match at {
-        ModelAt::Query => peek::model_in_query(head.uri.query().unwrap_or_default())?,
-        ModelAt::Path => place.route.model_in(&place.path).map(peek::model_in_path).transpose()?,
-        ModelAt::Json
-        | ModelAt::JsonOptional
-        | ModelAt::JsonSeveral
-        | ModelAt::Batch
-        | ModelAt::Multipart
-        | ModelAt::JsonOrMultipart
-        | ModelAt::Absent => {
-            let kind = the_only(&head.headers, &CONTENT_TYPE, "content-type")?;
-            return Ok(peek::peek(at, kind, body)?);
-        }
-    };
-    Ok(Peek { model, ..Peek::default() })
-}
-
-/// The text of a header that decides how a body is read. Of two the provider might take the other one.
-fn the_only<'h>(
-    headers: &'h HeaderMap,
-    name: &HeaderName,
-    header: &'static str,
-) -> Result<Option<&'h str>, peek::Malformed> {
-    let mut values = headers.get_all(name).iter();
-    let (first, surplus) = (values.next(), values.next());
-    let text = first.map(HeaderValue::to_str).transpose();
-    text.ok().filter(|_| surplus.is_none()).ok_or(peek::Malformed::DoubtfulHeader { header })
-}
-
-fn evidence(route: Route, headers: &HeaderMap) -> Evidence {
-    if !route.is_listed() {
-        return Evidence::unreadable(route.language);
-    }
-    let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-    Evidence::for_response(route.language, text(CONTENT_TYPE))
-}
-
-/// Whether a header lists `token`, alone or before a parameter.
-fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
-    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-    values
-        .flat_map(|value| value.split([',', ';']))
-        .any(|value| value.trim().eq_ignore_ascii_case(token))
 }

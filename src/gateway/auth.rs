@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 
+use super::head::only;
 use super::rejection::Rejection;
 use crate::credit::{AccountId, Timestamp};
 use crate::directory::{Check, Directory, KeyHash, KnownKey, Owner, Record};
@@ -63,11 +64,7 @@ pub async fn identify(
 }
 
 fn account_of(owner: &Owner, headers: &HeaderMap) -> Result<AccountId, Rejection> {
-    let mut named = headers.get_all(ACCOUNT_HEADER).iter();
-    let (named, surplus) = (named.next(), named.next());
-    if surplus.is_some() {
-        return Err(Rejection::AccountUnreadable);
-    }
+    let named = only(headers, ACCOUNT_HEADER).map_err(|_| Rejection::AccountUnreadable)?;
     let named: Option<AccountId> = named
         .map(|value| value.to_str().ok().and_then(|text| text.parse().ok()))
         .map(|account| account.ok_or(Rejection::AccountUnreadable))

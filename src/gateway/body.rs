@@ -158,23 +158,28 @@ impl Whole {
         let Some(coding) = Coding::of(headers)? else { return Ok(self) };
         let mut decoder = Decoder::new(coding);
         let mut permit = budget.take(0)?;
-        let mut text = BytesMut::new();
+        let mut text = Vec::new();
         decoder.feed(&self.sent, |more| {
             let length = text.len() + more.len();
             if length > limit {
                 return Err(Rejection::BodyTooLarge { limit });
             }
             if length > text.capacity() {
-                let room = length.max(text.capacity().saturating_mul(2)).min(limit);
-                permit.merge(budget.take(room - text.capacity())?);
-                text.reserve(room - text.len());
+                // Twice as much while there is memory, so that little is copied; else as much as it takes.
+                let room = text.capacity().saturating_mul(2).clamp(length, limit);
+                let (room, share) = match budget.take(room - text.capacity()) {
+                    Ok(share) => (room, share),
+                    Err(_) => (length, budget.take(length - text.capacity())?),
+                };
+                permit.merge(share);
+                text.reserve_exact(room - text.len());
             }
             text.extend_from_slice(more);
             Ok(())
         })?;
         decoder.finish()?;
         let share = Budgeted { _permit: permit };
-        Ok(Self { decoded: Some((text.freeze(), share)), ..self })
+        Ok(Self { decoded: Some((text.into(), share)), ..self })
     }
 
     /// What the body says.

@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::HeaderMap;
-use http::header::{CONTENT_TYPE, HeaderName};
+use http::header::CONTENT_TYPE;
 
+use super::head::text;
 use super::meter::End;
 use super::peek::Malformed;
 use crate::coding::{Coding, Decoder, Undecodable};
@@ -118,11 +119,10 @@ impl Charging {
     /// Reads the answer whose head has `headers`, in which `evidence` looks for output. A compressed one is decoded beside
     /// its bytes, as far as anything is looked for in it.
     pub fn meter(self, evidence: Evidence, headers: &HeaderMap) -> Meter {
-        let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
         let by = match self {
             Self::PerCall(price) => By::Call(price),
             Self::PerUnit(order) => {
-                let kind = text(CONTENT_TYPE);
+                let kind = text(headers, CONTENT_TYPE);
                 let reader = UsageReader::for_response(order.dialect, order.operation, kind);
                 By::Units(Box::new(Counting { order: *order, reader }))
             }

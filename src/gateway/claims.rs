@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderValue};
 use sha2::{Digest, Sha256};
 
 use super::auth::Caller;
+use super::head::only;
 use super::rejection::Rejection;
 use crate::config::Tasks;
 use crate::credit::{ClaimName, Claims, Feature, Task};
@@ -74,15 +75,6 @@ pub fn feature(headers: &HeaderMap) -> Result<Option<Feature>, Rejection> {
 /// Whether the caller speaks for the operator: then what it says of a call decides what that costs.
 pub fn is_service(caller: &Caller) -> bool {
     matches!(caller.key.key.owner, Owner::Service)
-}
-
-struct Several;
-
-/// The header's value, if it is there once.
-fn only<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h HeaderValue>, Several> {
-    let mut values = headers.get_all(name).iter();
-    let value = values.next();
-    if values.next().is_some() { Err(Several) } else { Ok(value) }
 }
 
 fn name(value: &HeaderValue) -> Option<&[u8]> {

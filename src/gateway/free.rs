@@ -4,16 +4,20 @@
 //! caller's own things, and what it makes is written down before the answer is let go (semantics.md, "Whose things are
 //! whose").
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG};
 use http::{HeaderMap, Request, Response, Uri, request};
 use hyper::body::Incoming;
 
 use super::body::{Outgoing, Unread, Whole, read_whole};
+use super::head::has_token;
 use super::paced::Paced;
 use super::record::Record;
 use super::rejection::Rejection;
-use super::{Gateway, Outcome, Passing, Target, has_token, jobs};
+use super::{Gateway, Outcome, Passing, Target, jobs};
+use crate::coding::Coding;
 use crate::config::{Provider, Tenancy};
 use crate::credit::AccountId;
 use crate::ledger::owned::Thing;
@@ -123,12 +127,8 @@ impl Gateway {
             let thing = |id: &str| Thing::of(target.place.provider.as_str(), &called(id));
             let things: Vec<Thing> = list.ids().map(thing).collect();
             let owned = self.tenancy.owned(account, &things).await?;
-            let own: std::collections::HashSet<Thing> = things
-                .into_iter()
-                .zip(owned)
-                .filter(|(_, owned)| *owned)
-                .map(|(thing, _)| thing)
-                .collect();
+            let own = things.into_iter().zip(owned).filter(|(_, owned)| *owned);
+            let own: HashSet<Thing> = own.map(|(thing, _)| thing).collect();
             let is_shown = |id: &str| {
                 route.lists_for_all(id)
                     || provider.shared_ids.have(&called(id))
@@ -164,7 +164,7 @@ impl Gateway {
         record: &Record,
     ) -> Result<Response<Bytes>, Rejection> {
         let (mut head, body) = response.into_parts();
-        if !is_plain(&head.headers) {
+        if Coding::of(&head.headers) != Ok(None) {
             tracing::warn!("a provider has compressed an answer that it was asked not to compress");
             return Err(Rejection::UpstreamAway);
         }
@@ -186,12 +186,8 @@ fn may_name_things(head: &request::Parts, place: &Place<'_>) -> bool {
     matches!(head.method.as_str(), "POST" | "PUT" | "PATCH") && !is_upload
 }
 
-fn is_plain(headers: &HeaderMap) -> bool {
-    headers.get(CONTENT_ENCODING).is_none() || has_token(headers, &CONTENT_ENCODING, "identity")
-}
-
 fn is_plain_json(headers: &HeaderMap) -> bool {
-    is_plain(headers) && has_token(headers, &CONTENT_TYPE, "application/json")
+    Coding::of(headers) == Ok(None) && has_token(headers, &CONTENT_TYPE, "application/json")
 }
 
 /// The same head once more.

@@ -2,13 +2,16 @@
 //!
 //! Off the path: the answer is read as it passes, and what follows is a task of its own. A ledger that is away delays it.
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName};
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method};
+use quick_cache::sync::Cache;
+
+use super::head::text;
+use crate::coding::Coding;
 
 use crate::credit::{AccountId, Basis, Credits, Id, OpenJob, Rates, Work};
 use crate::ledger::{Ledger, LedgerError, Settler, Slot};
@@ -17,8 +20,8 @@ use crate::policy::Place;
 use crate::provider::Route;
 use crate::provider::job::{self, JobReader, Outcome};
 
-/// Corrected jobs that are remembered, so that nothing more is read about them.
-const CORRECTED: usize = 10_000;
+/// Jobs that are remembered, so that one is corrected once at a time and not looked at afterwards.
+const REMEMBERED: usize = 10_000;
 /// The settlement that began a job may still be on its way when its end is seen.
 const LOOKS: u32 = 5;
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
@@ -30,10 +33,12 @@ pub struct Jobs {
     ledger: Ledger,
     settler: Settler,
     metrics: Arc<Metrics>,
-    corrected: Arc<Mutex<HashSet<(AccountId, String)>>>,
+    /// Those that are corrected, or just being.
+    taken: Arc<Cache<Asked, ()>>,
 }
 
 /// A job that a request asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Asked {
     account: AccountId,
     name: String,
@@ -43,13 +48,12 @@ pub struct Asked {
 pub struct Watch {
     jobs: Jobs,
     asked: Asked,
-    route: Route,
     reader: JobReader,
 }
 
 impl Jobs {
     pub fn new(ledger: Ledger, settler: Settler, metrics: Arc<Metrics>) -> Self {
-        Self { ledger, settler, metrics, corrected: Arc::default() }
+        Self { ledger, settler, metrics, taken: Cache::new(REMEMBERED).into() }
     }
 
     /// The job whose state the request asks for, if its charge may still be corrected as far as is known.
@@ -64,21 +68,26 @@ impl Jobs {
         }
         let id = job::asked_for(&place.route, place.path.as_str())?;
         let name = job::name(place.route.language, &id);
-        let key = (account.clone(), name);
-        let corrected = self.corrected.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_open = !corrected.contains(&key);
-        is_open.then_some(Asked { account: key.0, name: key.1 })
+        let asked = Asked { account: account.clone(), name };
+        self.taken.get(&asked).is_none().then_some(asked)
     }
 
     /// Reads the answer to it, if it can be read.
     pub fn watch(&self, asked: Asked, route: Route, headers: &HeaderMap) -> Option<Box<Watch>> {
-        let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-        let reader = JobReader::of(&route, text(CONTENT_TYPE), text(CONTENT_ENCODING))?;
-        Some(Box::new(Watch { jobs: self.clone(), asked, route, reader }))
+        if Coding::of(headers) != Ok(None) {
+            return None;
+        }
+        let reader = JobReader::of(&route, text(headers, CONTENT_TYPE))?;
+        Some(Box::new(Watch { jobs: self.clone(), asked, reader }))
     }
 
-    async fn correct(self, slot: Slot, Asked { account, name }: Asked, outcome: Outcome) {
-        let Some(open) = self.find(&account, &name).await else { return };
+    /// One at a time for each job: while the ledger is away, those who ask for it over and over take one slot.
+    async fn correct(self, slot: Slot, asked: Asked, outcome: Outcome) {
+        let Some(open) = self.find(&asked).await else {
+            self.taken.remove(&asked);
+            return;
+        };
+        let Asked { account, .. } = asked;
         let Ok(rates) = open.job.terms().parse::<Rates>() else {
             tracing::error!(%account, request = %open.call, "the terms of a job can't be read");
             return;
@@ -92,21 +101,16 @@ impl Jobs {
         let id = Id::from_u128(uuid::Uuid::now_v7().as_u128());
         self.settler.correct(slot, (account.clone(), id), open.call, amount, work);
         self.metrics.job_corrected();
-        let mut corrected = self.corrected.lock().unwrap_or_else(PoisonError::into_inner);
-        if corrected.len() >= CORRECTED {
-            corrected.clear();
-        }
-        corrected.insert((account, name));
     }
 
     /// The job in the account's books, once the ledger can tell.
-    async fn find(&self, account: &AccountId, name: &str) -> Option<OpenJob> {
+    async fn find(&self, Asked { account, name }: &Asked) -> Option<OpenJob> {
         let (mut pause, mut looks) = (PAUSE_FIRST, 0);
         while looks < LOOKS {
             match self.ledger.read(account, None).await {
                 Ok(books) => {
                     let jobs = books.into_iter().flat_map(|books| books.jobs);
-                    if let Some(open) = jobs.into_iter().find(|open| open.job.name() == name) {
+                    if let Some(open) = jobs.into_iter().find(|open| open.job.name() == *name) {
                         return Some(open);
                     }
                     looks += 1;
@@ -124,7 +128,7 @@ impl Jobs {
 impl Watch {
     /// Takes the next bytes of the answer.
     pub fn see(&mut self, bytes: &Bytes) {
-        self.reader.feed(bytes, self.route.language);
+        self.reader.feed(bytes);
     }
 
     /// The answer was whole.
@@ -132,7 +136,10 @@ impl Watch {
         let Some(outcome) = self.reader.outcome() else { return };
         // Without room now, the next answer about the job corrects it.
         let Some(slot) = self.jobs.settler.slot() else { return };
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        if let Ok(runtime) = tokio::runtime::Handle::try_current()
+            && self.jobs.taken.get(&self.asked).is_none()
+        {
+            self.jobs.taken.insert(self.asked.clone(), ());
             runtime.spawn(self.jobs.correct(slot, self.asked, outcome));
         }
     }

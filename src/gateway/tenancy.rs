@@ -14,9 +14,10 @@ use quick_cache::sync::Cache;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
+use super::Gateway;
 use super::auth::Caller;
+use super::head::has_token;
 use super::rejection::Rejection;
-use super::{Gateway, has_token};
 use crate::config::{Name, Provider, Tenancy as Rule};
 use crate::credit::AccountId;
 use crate::ledger::owned::{Owned, Spell, Thing};

@@ -224,7 +224,9 @@ fn is_the_chunk(event: &[u8]) -> bool {
     }
     let mut found = false;
     Scanner::default().feed(event, |event| {
-        let chunk = serde_json::from_slice::<Chunk>(event.data);
+        // As text: what is passed over in bytes need not be any, and what is no JSON is not ours to take out.
+        let Ok(text) = std::str::from_utf8(event.data) else { return };
+        let chunk = serde_json::from_str::<Chunk>(text);
         found |= chunk.is_ok_and(|chunk| chunk.choices.is_empty() && chunk.usage.is_some());
     });
     found

@@ -16,9 +16,13 @@ pub enum Outcome {
     Nothing,
 }
 
+/// What the requests of one of Anthropic's batches came to, a line each.
+const RESULTS: &str = "/v1/messages/batches/{message_batch_id}/results";
+
 /// Reads one answer about a job.
 #[derive(Debug)]
 pub struct JobReader {
+    dialect: Dialect,
     reader: Reader,
     state: State,
     usage: UsageReader,
@@ -35,17 +39,14 @@ struct State {
 
 /// The id of the job whose state `GET path` shows, if `route` is of that kind.
 pub fn asked_for(route: &Route, path: &str) -> Option<String> {
-    let (path, kind) = match route.pattern {
-        "/v1/responses/{response_id}" => (path, Operation::Response),
-        "/v1/batches/{batch_id}" => (path, Operation::Batch),
-        "/v1/videos/{video_id}" => (path, Operation::Video),
-        "/v1/fine_tuning/jobs/{fine_tuning_job_id}" => (path, Operation::FineTuning),
-        "/v1/messages/batches/{message_batch_id}/results" => {
-            (path.strip_suffix("/results")?, Operation::Batch)
-        }
+    let path = match route.pattern {
+        "/v1/responses/{response_id}"
+        | "/v1/batches/{batch_id}"
+        | "/v1/videos/{video_id}"
+        | "/v1/fine_tuning/jobs/{fine_tuning_job_id}" => path,
+        RESULTS => path.strip_suffix("/results")?,
         _ => return None,
     };
-    debug_assert_ne!(kind, Operation::Other);
     path.rsplit('/').next().filter(|id| !id.is_empty()).map(str::to_owned)
 }
 
@@ -56,18 +57,15 @@ pub fn name(dialect: Dialect, id: &str) -> String {
 
 impl JobReader {
     /// For a plain answer of `route`, of this content type; nothing if it can't be read.
-    pub fn of(route: &Route, content_type: Option<&str>, encoding: Option<&str>) -> Option<Self> {
-        let is_stream = content_type.is_some_and(|kind| kind.starts_with("text/event-stream"));
-        if is_stream || encoding.is_some_and(|encoding| encoding != "identity") {
+    pub fn of(route: &Route, content_type: Option<&str>) -> Option<Self> {
+        if content_type.is_some_and(|kind| kind.starts_with("text/event-stream")) {
             return None;
         }
-        let operation = match route.pattern {
-            "/v1/messages/batches/{message_batch_id}/results" => Operation::Batch,
-            // The other ones report in the words of responses, or not at all.
-            _ => Operation::Response,
-        };
-        let has_lines = operation == Operation::Batch;
+        let has_lines = route.pattern == RESULTS;
+        // The other ones report in the words of responses, or not at all.
+        let operation = if has_lines { Operation::Batch } else { Operation::Response };
         Some(Self {
+            dialect: route.language,
             reader: Reader::default(),
             state: State::default(),
             usage: reader(route.language, operation),
@@ -76,7 +74,7 @@ impl JobReader {
     }
 
     /// Takes the next bytes.
-    pub fn feed(&mut self, bytes: &[u8], route_language: Dialect) {
+    pub fn feed(&mut self, bytes: &[u8]) {
         let Some(sum) = &mut self.lines else {
             self.reader.feed(bytes, &mut self.state);
             self.usage.feed(bytes);
@@ -87,7 +85,7 @@ impl JobReader {
             self.usage.feed(line);
             if line.ends_with(b"\n") {
                 *sum = sum.plus(&self.usage.report().usage);
-                self.usage = reader(route_language, Operation::Batch);
+                self.usage = reader(self.dialect, Operation::Batch);
             }
         }
     }

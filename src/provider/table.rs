@@ -5,7 +5,7 @@
 use http::Method;
 use matchit::Router;
 
-use super::{Class, Dialect, ModelAt, Operation, Path, Route};
+use super::{Class, Dialect, Evidence, ModelAt, Operation, Path, Route};
 
 /// All routes of one dialect.
 pub(super) struct Table {
@@ -201,6 +201,15 @@ fn model_position(pattern: &str) -> Option<(usize, bool)> {
 }
 
 impl Route {
+    /// Looks for output in its answer of this content type.
+    pub fn evidence(&self, content_type: Option<&str>) -> Evidence {
+        if self.is_listed() {
+            Evidence::for_response(self.language, content_type)
+        } else {
+            Evidence::unreadable(self.language)
+        }
+    }
+
     /// Whether the table knows it.
     pub fn is_listed(&self) -> bool {
         self.pattern != UNLISTED

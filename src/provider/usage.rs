@@ -118,9 +118,10 @@ impl UsageReader {
         Self { layout, reader: Reader::default(), seen: Seen::new(shape(dialect, operation)) }
     }
 
-    /// The answer can't be read to its end: what it has told so far counts for little.
+    /// The answer can't be read to its end: nothing that it has told counts.
     pub fn lose(&mut self) {
         self.layout = Layout::Opaque;
+        self.seen = Seen::new(self.seen.shape);
     }
 
     /// Takes the next bytes of the answer.

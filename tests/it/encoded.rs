@@ -125,7 +125,7 @@ async fn what_has_no_single_reading_is_refused() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_grows_too_large_is_refused_and_takes_no_memory() {
     let setup = setup().set("limits.metered_body", "'4MiB'");
-    let world = setup.set("limits.buffered_bodies", "'5MiB'").start().await;
+    let world = setup.set("limits.buffered_bodies", "'4MiB'").start().await;
     let filled = |length: usize| {
         let filler = "word ".repeat(length / 5);
         let mut body = chat("dear");
@@ -150,11 +150,17 @@ async fn what_grows_too_large_is_refused_and_takes_no_memory() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_free_call_passes_whatever_it_is_coded_in() {
-    // Where accounts are kept apart, its body is looked into.
+    let ask = |world: &World| {
+        let ask = world.ask("POST", "/v1/vector_stores").of("a");
+        ask.header("content-encoding", "compress").body("\x1f\u{9d}any bytes")
+    };
     let world = setup().set("provider.openai.tenancy", "'off'").start().await;
-    let ask = world.ask("POST", "/v1/vector_stores").of("a").header("content-encoding", "compress");
-    ask.body("\x1f\u{9d}any bytes").send().await;
+    ask(&world).send().await;
     assert_eq!(world.provider.only().await.headers["content-encoding"], "compress");
+    // Where accounts are kept apart, it is looked into for what it names.
+    let world = setup().start().await;
+    assert_eq!(ask(&world).send().await.status, 415);
+    assert!(world.provider.seen().await.is_empty());
 }
 
 /// A stream that reports 20 tokens of the request and 5 of the answer.

@@ -2,16 +2,14 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Canned, Setup, World, key_of};
-
-async fn world() -> World {
-    Setup::new().account("a", 10).start().await
-}
+use crate::harness::{Canned, Setup, chat_body, key_of};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_concerns_this_hop_or_the_caller_stays_here() {
-    let world = world().await;
-    let ask = world.chat("a");
+    // Only a service key may say to which task a call belongs.
+    let world = Setup::new().account("a", 10).service_key("cg_service").start().await;
+    let ask =
+        world.ask("POST", "/v1/chat/completions").bearer("cg_service").json(&chat_body(false));
     let private = [
         ("x-named", "1"),
         ("keep-alive", "timeout=5"),
@@ -20,6 +18,7 @@ async fn what_concerns_this_hop_or_the_caller_stays_here() {
         ("proxy-connection", "keep-alive"),
         ("cookie", "session=1"),
         ("x-credits-account", "a"),
+        ("x-credits-task", "t"),
         ("x-credits-feature", "f"),
         ("x-forwarded-for", "10.0.0.1"),
         ("x-forwarded-host", "inside"),

@@ -27,7 +27,7 @@ pub(super) fn peek(content_type: &str, body: &Bytes) -> Result<Peek, Malformed> 
 
 async fn read(content_type: &str, body: &Bytes) -> Result<Peek, Malformed> {
     let boundary = multer::parse_boundary(content_type).map_err(|_| Malformed::NotAForm)?;
-    if !is_only(content_type, "boundary") || !stands_on_lines(&boundary, body) {
+    if !is_only(content_type, "boundary") || !has_plain_lines(&boundary, body) {
         return Err(Malformed::NotAForm);
     }
     // One byte above the limit, so that the name that is too long can be told from a broken form.
@@ -67,14 +67,25 @@ async fn read(content_type: &str, body: &Bytes) -> Result<Peek, Malformed> {
     Ok(Peek { model, others: Vec::new(), stream })
 }
 
-/// Whether a boundary stands only where every reader looks for it: at the start of a line that ends as lines do here.
-fn stands_on_lines(boundary: &str, body: &[u8]) -> bool {
+/// Whether a boundary stands only where every reader looks for it, at the start of a line, and it and the heads of the parts
+/// have the line ends that are prescribed (RFC 2046 section 5.1): a reader that takes others would see other parts or heads.
+fn has_plain_lines(boundary: &str, body: &[u8]) -> bool {
     let line = format!("--{boundary}");
     memchr::memmem::find_iter(body, line.as_bytes()).all(|at| {
         let (before, after) = (&body[..at], &body[at + line.len()..]);
         let begins = before.is_empty() || before.ends_with(b"\r\n");
-        begins && (after.starts_with(b"\r\n") || after.starts_with(b"--"))
+        begins && (after.starts_with(b"--") || has_plain_head(after))
     })
+}
+
+/// Whether a part, from behind its boundary on, has a head that ends, all of whose lines end with both characters.
+fn has_plain_head(part: &[u8]) -> bool {
+    let Some(end) = memchr::memmem::find(part, b"\r\n\r\n") else { return false };
+    let mut lines = part[..end].split(|byte| *byte == b'\n');
+    // Of each line but the last, which ends before `end`, the line feed is gone. Nothing stands behind the boundary.
+    let last = lines.next_back().unwrap_or_default();
+    let is_whole = |line: &[u8]| line.ends_with(b"\r") && !line[..line.len() - 1].contains(&b'\r');
+    part.starts_with(b"\r\n") && lines.all(is_whole) && !last.contains(&b'\r')
 }
 
 /// Whether a part has one name, which is written as it is.

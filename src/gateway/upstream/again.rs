@@ -8,32 +8,23 @@ use http::Method;
 use memchr::memmem;
 
 use crate::provider::Operation;
+use crate::provider::ids::references;
 
-/// What a body says that goes on with something which the provider keeps, and keeps under one key only. That a prompt has
-/// such a word in quotes does no harm: the call stays at the first address.
-const KEPT: [&[u8]; 12] = [
-    b"\"previous_response_id\"",
-    b"\"conversation\"",
-    b"\"background\"",
-    b"\"file_id\"",
-    b"\"file_ids\"",
-    b"\"vector_store_ids\"",
-    b"\"container\"",
-    b"\"cachedContent\"",
-    b"\"cached_content\"",
-    b"\"fileUri\"",
-    b"\"file_uri\"",
-    b"\"previous_interaction_id\"",
-];
+/// What a body says that begins something which the provider goes on with. That a prompt has the word in quotes does no
+/// harm: the call stays at the first address.
+const GOES_ON: &[u8] = b"\"background\"";
 
 /// Whether a call may be sent again that the provider may have received.
 pub fn may_be_repeated(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
-/// Whether work may go to another address, with another key. Looks through `body`, so ask only when it matters.
+/// Whether work may go to another address, with another key: it names nothing that is kept under one key only. Looks
+/// through `body`, so ask only when it matters.
 pub fn may_move(operation: Operation, body: &[u8]) -> bool {
-    ends_with_its_answer(operation) && !KEPT.iter().any(|word| memmem::find(body, word).is_some())
+    ends_with_its_answer(operation)
+        && memmem::find(body, GOES_ON).is_none()
+        && references(body, operation == Operation::Response).is_ok_and(|named| named.is_empty())
 }
 
 /// Whether the work is done when it is answered, and concerns nothing else that the provider keeps.

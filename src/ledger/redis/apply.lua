@@ -8,10 +8,7 @@
 -- Returns { outcome, funds }, or { 'broken', reason } when the books would break a rule; nothing is written then.
 
 local function plan_step()
-  account, id, made_at = ARGV[1], ARGV[3], number(ARGV[4], FOREVER)
-  clock = clock_of(ARGV[2])
-  load()
-  now = math.max(clock, A.t)
+  begin()
   local field, fingerprint = id .. '.' .. ARGV[5], ARGV[6]
   local before = answered(field, fingerprint, ARGV[7])
   if before then
@@ -24,11 +21,5 @@ local function plan_step()
   return { reply = { outcome, funds() }, plan = plan }
 end
 
-local ok, result = pcall(plan_step)
-if not ok then
-  return { 'broken', type(result) == 'table' and result.err or tostring(result) }
-end
-if result.plan then
-  write(result.plan)
-end
-return result.reply
+local result, broken_books = carried_out(plan_step)
+return result and result.reply or broken_books

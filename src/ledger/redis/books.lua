@@ -1063,3 +1063,25 @@ local function write(plan)
     redis.call('PEXPIRE', KEYS[3], plan.memory_millis)
   end
 end
+
+-- One question ---------------------------------------------------------------------------------------------------------
+
+-- Who asks and when, and the account's books.
+local function begin()
+  account, id, made_at = ARGV[1], ARGV[3], number(ARGV[4], FOREVER)
+  clock = clock_of(ARGV[2])
+  load()
+  now = math.max(clock, A.t)
+end
+
+-- What `decide` says, once it is written; nothing, and why, if the books would break a rule: nothing is written then.
+local function carried_out(decide)
+  local ok, result = pcall(decide)
+  if not ok then
+    return nil, { 'broken', type(result) == 'table' and result.err or tostring(result) }
+  end
+  if result.plan then
+    write(result.plan)
+  end
+  return result
+end

@@ -98,10 +98,7 @@ function changes.revoke(hash)
 end
 
 local function plan_step()
-  account, id, made_at = ARGV[1], ARGV[3], number(ARGV[4], FOREVER)
-  clock = clock_of(ARGV[2])
-  load()
-  now = math.max(clock, A.t)
+  begin()
   load_record()
   local field, fingerprint = id .. '.change', ARGV[5]
   local before = answered(field, fingerprint)
@@ -113,12 +110,11 @@ local function plan_step()
   return { outcome = outcome, plan = prepare(field, fingerprint .. ' ' .. outcome) }
 end
 
-local ok, result = pcall(plan_step)
-if not ok then
-  return { 'broken', type(result) == 'table' and result.err or tostring(result) }
+local result, broken_books = carried_out(plan_step)
+if not result then
+  return broken_books
 end
 if result.plan then
-  write(result.plan)
   if new_record then
     local r = new_record
     redis.call('HSET', KEYS[6], 'version', r.version, 'plan', r.plan, 'anchor', r.anchor,

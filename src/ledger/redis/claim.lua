@@ -106,10 +106,7 @@ local function rides(amount)
 end
 
 local function plan_step()
-  account, id, made_at = ARGV[1], ARGV[3], number(ARGV[4], FOREVER)
-  clock = clock_of(ARGV[2])
-  load()
-  now = math.max(clock, A.t)
+  begin()
   local field, fingerprint, amount = id .. '.hold', ARGV[6], ARGV[12]
   local before = answered(field, fingerprint)
   if before then
@@ -161,12 +158,11 @@ local function plan_step()
   return { reply = { outcome, funds(), rides(amount) }, plan = plan }
 end
 
-local ok, result = pcall(plan_step)
-if not ok then
-  return { 'broken', type(result) == 'table' and result.err or tostring(result) }
+local result, broken_books = carried_out(plan_step)
+if not result then
+  return broken_books
 end
 if result.plan then
-  write(result.plan)
   for _, memory in ipairs(result.plan.given_up) do
     redis.call('HSET', memory[1], memory[2], memory[3])
   end

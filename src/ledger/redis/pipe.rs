@@ -13,21 +13,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use ::redis::{
-    Cmd, FromRedisValue, Pipeline, RedisError, RedisResult, Value, ValueCodec, from_redis_value,
-};
-use bytes::{Buf as _, BytesMut};
+use ::redis::{Cmd, FromRedisValue, Pipeline, RedisError, RedisResult, Value, from_redis_value};
+use bytes::BytesMut;
 use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, sleep_until};
-use tokio_util::codec::Decoder;
 use tokio_util::io::poll_read_buf;
+
+mod replies;
+
+use replies::Replies;
 
 /// Memory for what is read, kept between replies; a larger reply takes what it needs.
 const READ_BYTES: usize = 4096;
-/// Most texts of a reply that is read without the codec.
-const WORDS_MAX: usize = 64;
 /// A buffer that grew beyond this for one large piece is not kept.
 const KEPT_BYTES: usize = 64 << 10;
 
@@ -313,152 +312,5 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 }
 
-/// What was read and not delivered yet.
-#[derive(Default)]
-struct Replies {
-    read: BytesMut,
-    codec: ValueCodec,
-    /// Whether the codec has a part of a reply.
-    is_within: bool,
-}
-
-impl Replies {
-    /// The next reply, if all of it has come.
-    fn next(&mut self) -> RedisResult<Option<Value>> {
-        if !self.is_within
-            && let Some((reply, length)) = words(&self.read)
-        {
-            self.read.advance(length);
-            return Ok(Some(reply));
-        }
-        let reply = self.codec.decode(&mut self.read)?;
-        // What it has of a reply that it could not finish is its own.
-        self.is_within = reply.is_none();
-        Ok(reply)
-    }
-}
-
-/// A list of texts at the start of `bytes`, and its length; nothing if there is something else, or not all of it. This is
-/// what scripts answer, and reading it so takes a tenth of what the codec takes.
-fn words(bytes: &[u8]) -> Option<(Value, usize)> {
-    let mut rest = bytes;
-    let count = number(&mut rest, b'*').filter(|count| *count <= WORDS_MAX)?;
-    let mut words = Vec::with_capacity(count);
-    for _ in 0..count {
-        let length = number(&mut rest, b'$')?;
-        let (word, after) = rest.split_at_checked(length)?;
-        words.push(Value::BulkString(word.to_vec()));
-        rest = after.strip_prefix(b"\r\n")?;
-    }
-    Some((Value::Array(words), bytes.len() - rest.len()))
-}
-
-/// A line of `kind` and a number that is not negative.
-fn number(rest: &mut &[u8], kind: u8) -> Option<usize> {
-    let line = rest.strip_prefix(&[kind])?;
-    // A server writes at most twenty digits.
-    let digits = line.iter().take(20).take_while(|byte| byte.is_ascii_digit()).count();
-    *rest = line[digits..].strip_prefix(b"\r\n")?;
-    std::str::from_utf8(&line[..digits]).ok()?.parse().ok()
-}
-
 #[cfg(test)]
-mod tests {
-    use ::redis::cmd;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
-
-    use super::*;
-
-    const LONG: Duration = Duration::from_mins(1);
-
-    fn pipe(patience: Duration) -> (Pipe, DuplexStream, oneshot::Receiver<()>) {
-        let (ours, theirs) = duplex(1 << 16);
-        let (told, ended) = oneshot::channel();
-        (Pipe::start(ours, patience, || assert_eq!(told.send(()), Ok(()))), theirs, ended)
-    }
-
-    async fn heard(server: &mut DuplexStream, commands: usize) {
-        let mut bytes = [0; 64];
-        let packed = cmd("PING").get_packed_command();
-        for _ in 0..commands {
-            server.read_exact(&mut bytes[..packed.len()]).await.unwrap();
-            assert_eq!(bytes[..packed.len()], packed);
-        }
-    }
-
-    #[tokio::test]
-    async fn replies_go_to_those_who_asked_in_whatever_pieces_they_come() {
-        let (pipe, mut server, _) = pipe(LONG);
-        let ping = cmd("PING");
-        let serve = async {
-            heard(&mut server, 3).await;
-            for byte in b"*2\r\n$2\r\nhi\r\n$0\r\n\r\n$2\r\nhi\r\n-ERR no\r\n" {
-                server.write_all(&[*byte]).await.unwrap();
-                tokio::task::yield_now().await;
-            }
-        };
-        let (one, two, three, ()) =
-            tokio::join!(pipe.ask(&ping), pipe.ask(&ping), pipe.ask(&ping), serve);
-        let text = |text: &str| Value::BulkString(text.into());
-        assert_eq!(one.unwrap(), Value::Array(vec![text("hi"), text("")]));
-        assert_eq!(two.unwrap(), text("hi"));
-        assert_eq!(three.unwrap_err().code(), Some("ERR"));
-    }
-
-    #[test]
-    fn lists_of_texts_are_read_as_the_codec_reads_them() {
-        for reply in ["*0\r\n", "*1\r\n$0\r\n\r\n", "*2\r\n$4\r\na\r\nb\r\n$3\r\nabc\r\n"] {
-            let whole = ::redis::parse_redis_value(reply.as_bytes()).unwrap();
-            assert_eq!(words(format!("{reply}:1\r\n").as_bytes()), Some((whole, reply.len())));
-            for cut in 0..reply.len() {
-                assert_eq!(words(&reply.as_bytes()[..cut]), None, "{cut} bytes of {reply:?}");
-            }
-        }
-        for other in [
-            ":1\r\n",
-            "*1\r\n:1\r\n",
-            "*-1\r\n",
-            "*1\r\n$-1\r\n",
-            "$2\r\nhi\r\n",
-            "*99999999999999999999\r\n",
-        ] {
-            assert_eq!(words(other.as_bytes()), None, "{other:?}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_reply_that_comes_too_late_is_nobody_elses() {
-        let (pipe, mut server, _) = pipe(Duration::from_millis(20));
-        assert!(pipe.ask(&cmd("PING")).await.unwrap_err().is_timeout());
-        heard(&mut server, 1).await;
-        let late = async {
-            server.write_all(b":1\r\n").await.unwrap();
-            heard(&mut server, 1).await;
-            server.write_all(b":2\r\n").await.unwrap();
-        };
-        let ping = cmd("PING");
-        let (reply, ()) = tokio::join!(pipe.ask(&ping), late);
-        assert_eq!(reply.unwrap(), Value::Int(2));
-    }
-
-    #[tokio::test]
-    async fn what_was_taken_may_have_begun_and_what_was_not_taken_has_not() {
-        let (pipe, mut server, ended) = pipe(LONG);
-        let ping = cmd("PING");
-        let (reply, ()) = tokio::join!(pipe.ask(&ping), async {
-            heard(&mut server, 1).await;
-            drop(server);
-        });
-        assert!(!reply.unwrap_err().is_connection_refusal());
-        ended.await.unwrap();
-        assert!(pipe.ask(&ping).await.unwrap_err().is_connection_refusal());
-    }
-
-    #[tokio::test]
-    async fn a_connection_that_nobody_uses_any_more_is_closed_and_not_called_broken() {
-        let (pipe, mut server, ended) = pipe(LONG);
-        drop(pipe);
-        assert_eq!(server.read(&mut [0; 8]).await.unwrap(), 0);
-        assert!(ended.await.is_err(), "nothing was told");
-    }
-}
+mod tests;

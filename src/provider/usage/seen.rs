@@ -8,7 +8,7 @@ use crate::provider::tokens::Tally;
 /// What the documents of one answer have told so far.
 #[derive(Debug)]
 pub(super) struct Seen {
-    shape: &'static Shape,
+    pub(super) shape: &'static Shape,
     all_input: Option<u64>,
     all_output: Option<u64>,
     special: [Option<u64>; Unit::ALL.len()],

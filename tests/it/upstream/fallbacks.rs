@@ -20,11 +20,7 @@ async fn world(first: SocketAddr, second: SocketAddr) -> World {
 }
 
 fn setup(first: SocketAddr, second: SocketAddr) -> Setup {
-    Setup::new()
-        .set("provider.openai.tenancy", "'off'")
-        .account("a", 100)
-        .upstream(first)
-        .fallback(second, "second-key")
+    Setup::new().account("a", 100).upstream(first).fallback(second, "second-key")
 }
 
 fn attempts(metrics: &std::collections::BTreeMap<String, u64>, address: u32, outcome: &str) -> u64 {
@@ -140,7 +136,9 @@ async fn what_the_provider_refuses_or_breaks_off_is_not_tried_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_first_address_keeps_stays_there() {
     let (first, second) = (Canned::start(BROKEN).await, Provider::start().await);
-    let world = world(first.address, second.address).await;
+    // What is named was never made.
+    let setup = setup(first.address, second.address).set("provider.openai.tenancy", "'off'");
+    let world = setup.start().await;
     let mut continued = chat_body(false);
     continued["conversation"] = json!("conv_1");
     let batch = json!({"input_file_id": "file-1", "endpoint": "/v1/responses"});
