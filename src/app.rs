@@ -23,7 +23,7 @@ use crate::admin::{self, Admin};
 use crate::config::{Config, Environment, Secret, SecretError};
 use crate::credit::Timestamp;
 use crate::directory::Directory;
-use crate::gateway::{self, Gateway, Upstream};
+use crate::gateway::{self, Gateway, Sockets, Upstream};
 use crate::ledger::{Clock, Ledger, Settler};
 use crate::metrics::Metrics;
 use crate::{server, sim, telemetry};
@@ -78,6 +78,8 @@ pub struct App {
     ready: Arc<AtomicBool>,
     /// Every client has been served: nothing is read on for those that left.
     served: CancellationToken,
+    sockets: Sockets,
+    drain: Duration,
     serving: Serving,
     administering: Serving,
     archiving: Option<Serving>,
@@ -116,7 +118,7 @@ impl App {
             Arc::clone(&metrics),
             Arc::clone(&clock),
         );
-        let served = gateway.served();
+        let (served, sockets) = (gateway.served(), gateway.sockets());
         let admin = Admin {
             config: Arc::clone(&config),
             ledger: ledger.clone(),
@@ -154,6 +156,8 @@ impl App {
             settler,
             ready,
             served,
+            sockets,
+            drain: config.limits.drain,
             serving,
             administering,
             archiving,
@@ -164,7 +168,7 @@ impl App {
     /// first moment on.
     pub async fn stop(self) {
         self.ready.store(false, Ordering::Relaxed);
-        self.serving.stop().await;
+        tokio::join!(self.serving.stop(), self.sockets.drain(self.drain));
         self.served.cancel();
         if !self.settler.drained(SETTLE_LIMIT).await {
             let left = self.settler.pending();

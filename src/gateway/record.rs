@@ -63,6 +63,8 @@ pub struct Record {
     pub bill: Option<Bill>,
     /// Whether it was let through without a hold, while the ledger was away: it is charged afterwards.
     pub unheld: bool,
+    /// The socket on which it came, if it is a response of one.
+    pub socket: Option<Id>,
     /// From sending the call to the head of the provider's answer.
     pub upstream: Option<Duration>,
     pub ending: Ending,
@@ -91,6 +93,7 @@ impl Record {
             held: None,
             bill: None,
             unheld: false,
+            socket: None,
             upstream: None,
             // What is true if nobody ever says otherwise: the handler was dropped.
             ending: Ending::ClientLeft,
@@ -116,6 +119,7 @@ impl Drop for Record {
         tracing::info!(
             target: "creditgate::request",
             request = %self.id,
+            socket = self.socket.as_ref().map(tracing::field::display),
             account = self.account.as_ref().map(tracing::field::display),
             key = self.key.as_deref(),
             route = self.route,

@@ -5,11 +5,13 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::{
     ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName,
     HeaderValue,
 };
 use http::{HeaderMap, Method, Request, Response, Uri};
+use http_body_util::Empty;
 use hyper::body::Incoming;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
@@ -17,6 +19,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::body::Outgoing;
+use super::socket::Dial;
 use crate::config::{BaseUrl, Secret, Timeouts};
 use crate::policy::Place;
 use crate::provider::{Credential, Dialect, credentials};
@@ -121,6 +124,7 @@ pub struct Upstream {
     base: BaseUrl,
     key: Option<Key>,
     client: Client<HttpsConnector<HttpConnector>, Outgoing>,
+    sockets: Dial,
 }
 
 /// A provider's key, ready to be sent in either way.
@@ -174,12 +178,13 @@ impl Upstream {
             connector.with_tls_config(no_tls())
         };
         let connector = connector.https_or_http().enable_http1().wrap_connector(http);
+        let sockets = Dial::new(connector.clone());
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_max_idle_per_host(IDLE_CONNECTIONS)
             .build(connector);
-        Ok(Self { dialect, timeouts, base, key, client })
+        Ok(Self { dialect, timeouts, base, key, client, sockets })
     }
 
     /// Sends a call and waits for the head of its answer.
@@ -196,6 +201,18 @@ impl Upstream {
             Ok(Err(error)) => Err(UpstreamError::Away(error.into())),
             Err(_) => Err(UpstreamError::Slow(limit)),
         }
+    }
+
+    /// Sends the handshake of a WebSocket and waits for the head of its answer.
+    pub async fn shake_hands(
+        &self,
+        request: Request<Empty<Bytes>>,
+    ) -> Result<Response<Incoming>, UpstreamError> {
+        let limit = self.timeouts.header;
+        let answer = tokio::time::timeout(limit, self.sockets.shake_hands(request)).await;
+        let mut response = answer.map_err(|_| UpstreamError::Slow(limit))??;
+        clean_answer(response.headers_mut());
+        Ok(response)
     }
 
     /// The request as the provider gets it. `plain_answer`: the answer must not be compressed, since its events are

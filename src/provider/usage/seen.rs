@@ -13,6 +13,8 @@ pub(super) struct Seen {
     all_output: Option<u64>,
     special: [Option<u64>; Unit::ALL.len()],
     beside: [Option<u64>; Unit::ALL.len()],
+    /// What was counted among two kinds of special ones, and is to be counted among one.
+    twice: [u64; Unit::ALL.len()],
     images: u64,
     pub(super) is_job: bool,
     pub(super) words: Tally,
@@ -32,6 +34,7 @@ impl Seen {
             all_output: None,
             special: [None; Unit::ALL.len()],
             beside: [None; Unit::ALL.len()],
+            twice: [0; Unit::ALL.len()],
             images: 0,
             is_job: false,
             words: Tally::default(),
@@ -41,8 +44,13 @@ impl Seen {
         }
     }
 
+    pub(super) fn shape(&self) -> &'static Shape {
+        self.shape
+    }
+
     fn of(&self, unit: Unit) -> u64 {
-        self.special[unit as usize].unwrap_or_default()
+        let counted = self.special[unit as usize].unwrap_or_default();
+        counted.saturating_sub(self.twice[unit as usize])
     }
 
     /// What follows is another document, which says itself what it is.
@@ -102,6 +110,7 @@ impl Sink for Seen {
             }
             Number::Of(unit) => self.special[unit as usize] = whole,
             Number::Beside(unit) => self.beside[unit as usize] = whole,
+            Number::AlsoIn(unit) => self.twice[unit as usize] = millis / 1_000,
         }
     }
 

@@ -1,0 +1,226 @@
+//! WebSockets, of which each response is metered as a call of its own (semantics.md, WebSockets).
+//!
+//! Before the handshake everything is checked as for a call, and credits are held for the first response: a refusal is
+//! plain HTTP. After it bytes pass both ways untouched ([`flow`]), their frames are followed beside them ([`frames`]), and what
+//! the events say decides on holds and charges ([`session`]).
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::header::{
+    CONNECTION, HeaderName, HeaderValue, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
+};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version, request};
+use http_body_util::Empty;
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+mod dial;
+mod flow;
+mod frames;
+mod session;
+mod turn;
+
+pub use dial::Dial;
+
+use session::{Reserve, Session};
+
+use super::auth::Caller;
+use super::body::Outgoing;
+use super::charging::Charging;
+use super::headers::Told;
+use super::peek;
+use super::record::Record;
+use super::rejection::Rejection;
+use super::upstream::UpstreamError;
+use super::{Gateway, Outcome, Passing, Target};
+use crate::credit::{Credits, Price};
+use crate::ledger::Charge;
+use crate::metrics::HoldOutcome;
+use crate::policy::Terms;
+use crate::provider::credentials;
+use crate::provider::socket::Protocol;
+
+/// How long either side may take to become a WebSocket after its 101.
+const UPGRADE_LIMIT: Duration = Duration::from_secs(10);
+
+/// All sockets that are open. Cheap to clone.
+#[derive(Clone)]
+pub struct Sockets {
+    places: Arc<Semaphore>,
+    open: TaskTracker,
+    /// No response begins any more, and sockets close when theirs have ended.
+    stop: CancellationToken,
+    /// They end at once.
+    cut: CancellationToken,
+}
+
+impl Sockets {
+    /// At most `most` at once.
+    pub fn new(most: usize) -> Self {
+        let places = Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
+        let (open, stop, cut) = Default::default();
+        Self { places, open, stop, cut }
+    }
+
+    /// Closes every socket: one with a response that runs may end it within `limit`.
+    pub async fn drain(&self, limit: Duration) {
+        self.stop.cancel();
+        self.open.close();
+        if tokio::time::timeout(limit, self.open.wait()).await.is_err() {
+            tracing::warn!("sockets still open after {limit:?} are cut");
+            self.cut.cancel();
+            self.open.wait().await;
+        }
+    }
+
+    fn enter(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.places).try_acquire_owned().ok()
+    }
+}
+
+impl Gateway {
+    /// Opens a WebSocket: everything is checked and the first response held for before its handshake, which is the
+    /// provider's to accept.
+    pub(super) async fn open_socket(
+        self: &Arc<Self>,
+        (protocol, terms): (Protocol, Terms),
+        mut head: request::Parts,
+        caller: Caller,
+        target: &Target<'_>,
+        record: &mut Record,
+    ) -> Result<Outcome, Rejection> {
+        let client = head.extensions.remove::<OnUpgrade>();
+        let may_upgrade = head.method == Method::GET && head.version == Version::HTTP_11;
+        let client = client.filter(|_| may_upgrade).ok_or(Rejection::WebSocket)?;
+        let seat = self.sockets.enter().ok_or(Rejection::Busy)?;
+        let model = peek::model_in_query(head.uri.query().unwrap_or_default())?;
+        record.model.clone_from(&model);
+        let models: Vec<String> = model.into_iter().collect();
+        let amount = self.first_hold(protocol, terms, target, &models)?;
+        drop(self.limits.run(&caller, &self.plan(&caller)?.pace)?);
+        let (call, funds) = self.hold(&head, caller.clone(), amount, record).await?;
+        let unheld = record.unheld;
+        // From here on the guard gives the credits back if nothing comes of the socket.
+        let response = self.shake_hands(target, &head, record).await;
+        let accepted = match response {
+            Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => response,
+            refused => {
+                call.resolve(Charge::Release);
+                self.metrics.hold_ended(HoldOutcome::Released);
+                return Ok(Outcome::Passed(refused?, Passing::default()));
+            }
+        };
+        let mut answer = Response::new(Bytes::new());
+        *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        *answer.headers_mut() = accepted.headers().clone();
+        let headers = answer.headers_mut();
+        headers.remove(SEC_WEBSOCKET_EXTENSIONS);
+        upgrade(headers);
+        let told = Told { amount, is_final: false, returned: Credits::ZERO, funds, id: record.id };
+        told.write(self.config.headers, true, headers);
+        // Whatever is held from now on is a response's.
+        record.held = None;
+        let reserve = Reserve { call, id: record.id, held: amount, unheld };
+        let session = Session::new(self, (protocol, head, caller), target, models, reserve, record.id);
+        let sockets = self.sockets.clone();
+        self.sockets.open.spawn(async move {
+            let provider = hyper::upgrade::on(accepted);
+            let both = async { tokio::try_join!(client, provider) };
+            match tokio::time::timeout(UPGRADE_LIMIT, both).await {
+                Ok(Ok((client, provider))) => {
+                    session.run(client, provider, &sockets.stop, &sockets.cut).await;
+                }
+                Ok(Err(error)) => tracing::debug!(%error, "a socket did not come about"),
+                Err(_) => tracing::debug!("a socket did not come about in time"),
+            }
+            drop(seat);
+        });
+        Ok(Outcome::Own(answer))
+    }
+
+    /// What is held before the handshake: the price of a response as far as it is known, which is nothing but a sign that
+    /// there are credits where only the events will name a model that has a price.
+    fn first_hold(
+        &self,
+        protocol: Protocol,
+        terms: Terms,
+        target: &Target<'_>,
+        models: &[String],
+    ) -> Result<Credits, Rejection> {
+        let names: Vec<&str> = models.iter().map(String::as_str).collect();
+        let quoted = target.place.quote(terms, &self.config.prices, &names);
+        let price: Price = match quoted {
+            Some(quoted) => quoted.price,
+            None if protocol == Protocol::Realtime => {
+                let model = names.first().copied().unwrap_or("realtime").to_owned();
+                return Err(Rejection::NoPrice { model });
+            }
+            None => return Ok(Credits::from_micros(1).unwrap_or_default()),
+        };
+        let route = target.place.route;
+        let demand = turn::demand(0, None);
+        Ok(Charging::of_demand(&price, route.language, route.operation, demand).held())
+    }
+
+    /// Sends the handshake on; waits for the head of its answer.
+    async fn shake_hands(
+        &self,
+        target: &Target<'_>,
+        head: &request::Parts,
+        record: &mut Record,
+    ) -> Result<Response<Incoming>, Rejection> {
+        let query = head.uri.query().map(credentials::query_without_key);
+        let offered = credentials::protocols_without_key(&head.headers);
+        let upstream = target.upstream;
+        let body = Outgoing::whole(Bytes::new(), None);
+        let headers = head.headers.clone();
+        let made = upstream.request(
+            Method::GET,
+            &target.place,
+            query.as_deref(),
+            headers,
+            body,
+            false,
+        );
+        let made = made.map_err(|error| {
+            tracing::error!(%error, "a request could not be made");
+            Rejection::Internal
+        })?;
+        let mut request: Request<Empty<Bytes>> = made.map(|_| Empty::new());
+        let headers = request.headers_mut();
+        // Frames must be readable: no compression is agreed on.
+        headers.remove(SEC_WEBSOCKET_EXTENSIONS);
+        if let Some(offered) = offered {
+            headers.insert(SEC_WEBSOCKET_PROTOCOL, offered);
+        }
+        upgrade(headers);
+        self.metrics.sent(record.started.elapsed());
+        let sent = Instant::now();
+        let answer = upstream.shake_hands(request).await;
+        record.upstream = Some(sent.elapsed());
+        answer.inspect(|_| self.metrics.upstream_answered(sent.elapsed())).map_err(|error| {
+            self.metrics.upstream_failed(error.kind());
+            let (provider, text) = (target.place.provider.as_str(), error.in_full());
+            tracing::warn!(provider, error = text, "a provider gave no answer");
+            Rejection::of_upstream(&error)
+        })
+    }
+}
+
+/// Makes a head one of a WebSocket's handshake.
+fn upgrade(headers: &mut HeaderMap<HeaderValue>) {
+    let websocket: (HeaderName, HeaderValue) = (UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(websocket.0, websocket.1);
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+}
+
+impl From<hyper_util::client::legacy::Error> for UpstreamError {
+    fn from(error: hyper_util::client::legacy::Error) -> Self {
+        Self::Away(error.into())
+    }
+}
