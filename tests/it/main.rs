@@ -22,6 +22,7 @@ mod redis;
 mod refused;
 mod shared;
 mod side;
+mod sockets;
 mod trips;
 mod units;
 mod untouched;
