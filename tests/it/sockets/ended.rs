@@ -61,3 +61,40 @@ async fn google_knows_no_error_event_so_the_goodbye_says_it() {
     assert_eq!(code, 1008);
     assert!(reason.starts_with("You have used all your AI credits."), "{reason}");
 }
+
+/// A response runs while its account comes to owe; the client asks for another. What it hears until the goodbye.
+async fn owes_in_the_middle(on_exhausted: &str) -> (World, Vec<Value>, Option<CloseFrame>) {
+    let world =
+        Setup::new().set("metering.on_exhausted", on_exhausted).account("a", 10).start().await;
+    let mut socket = open(&world, REALTIME, "a").await;
+    socket.say(&create("hold=after:2")).await;
+    socket.until("response.output_text.delta").await;
+    world.provider.holds(1).await;
+    world.gateway.run(&["void", "a", "10", "--source", "test:a"]);
+    socket.say(&json!({ "type": "response.create" })).await;
+    let error = socket.next().await.unwrap();
+    assert_eq!(error["error"]["code"], "credits_owed", "{error}");
+    world.provider.release().await;
+    let mut heard = Vec::new();
+    let goodbye = loop {
+        match socket.next().await {
+            Ok(event) => heard.push(event["type"].clone()),
+            Err(goodbye) => break goodbye,
+        }
+    };
+    world.resolved().await;
+    (world, heard, goodbye)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_responses_that_run_are_finished_or_cut_as_is_configured() {
+    for (on_exhausted, done) in [("'finish'", true), ("'cut'", false)] {
+        let (mut world, heard, goodbye) = owes_in_the_middle(on_exhausted).await;
+        assert_eq!(heard.contains(&json!("response.done")), done, "{heard:?}");
+        assert_eq!(u16::from(goodbye.unwrap().code), 1008);
+        let books = world.stop().await;
+        // Its first words had come, so it costs its price either way.
+        assert_eq!(books.charges("a").await.len(), 1, "{on_exhausted}");
+        assert_eq!(books.audit().await.open_holds, 0);
+    }
+}

@@ -1,6 +1,7 @@
 //! Before the handshake a refusal is plain HTTP.
 
 use super::*;
+use crate::harness::{Canned, PROVIDER_KEY};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_may_not_is_refused_in_plain_http() {
@@ -67,10 +68,8 @@ async fn the_provider_gets_its_own_key_and_readable_frames() {
     assert!(socket.headers.contains_key("x-credits-request-id"));
     let seen = world.provider.only().await;
     assert_eq!(seen.path, REALTIME);
-    assert_eq!(seen.headers["sec-websocket-protocol"], "realtime");
     assert!(!seen.headers.contains_key("sec-websocket-extensions"));
     assert!(!seen.headers.contains_key("cookie"));
-    assert!(!format!("{seen:?}").contains(&key));
     socket.close().await;
     // Google's key is in the query.
     let path = "/google/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent";
@@ -90,4 +89,23 @@ async fn the_first_response_is_held_for_before_the_handshake() {
     assert_eq!(world.left("a").await, 9, "{credits}");
     socket.close().await;
     assert_eq!(world.left("a").await, 9);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_among_the_protocols_is_not_sent_on() {
+    let provider =
+        Canned::start(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await;
+    let world = setup().upstream(provider.address).start().await;
+    let key = key_of("a");
+    let protocols = format!("realtime, openai-insecure-api-key.{key}, openai-project.p");
+    let refusal =
+        try_open(&world, REALTIME, &[("sec-websocket-protocol", &protocols)]).await.err().unwrap();
+    assert_eq!(refusal.status(), 403);
+    let heads = provider.heads();
+    assert_eq!(heads.len(), 1);
+    assert!(!heads[0].contains(&key) && !heads[0].contains("openai-project"), "{}", heads[0]);
+    let head = heads[0].to_lowercase();
+    assert!(head.contains("sec-websocket-protocol: realtime\r\n"), "{head}");
+    assert!(head.contains(&format!("authorization: bearer {PROVIDER_KEY}")), "{head}");
+    assert_eq!(world.left("a").await, 10);
 }
