@@ -21,6 +21,7 @@ pub use migrate::{Migrate, migrate};
 
 use crate::admin::{self, Admin};
 use crate::config::{Config, Environment, Secret, SecretError};
+use crate::cores::Cores;
 use crate::credit::Timestamp;
 use crate::directory::Directory;
 use crate::gateway::{self, Gateway, Sockets, Upstream};
@@ -83,6 +84,7 @@ pub struct App {
     serving: Serving,
     administering: Serving,
     archiving: Option<Serving>,
+    cores: Cores,
 }
 
 /// A task that ends when it is told to.
@@ -103,8 +105,9 @@ impl App {
         let config = Arc::new(config);
         let metrics = Arc::new(Metrics::new());
         let clock: Clock = Arc::new(now);
+        let cores = Cores::start(config.limits.threads()).context("no thread could be started")?;
         let ledger::Opened { ledger, journal, archiving } =
-            ledger::open(&config, env, &clock, &metrics).await?;
+            ledger::open(&config, env, &clock, &metrics, cores.all()).await?;
         let trust_for = config.outage.trust_for;
         let directory = Directory::new(ledger.clone(), trust_for, Arc::clone(&metrics)).into();
         let settler = Settler::start(ledger.clone(), config.limits.hold_ttl, journal);
@@ -141,12 +144,14 @@ impl App {
             let metrics = Arc::clone(&metrics);
             move || metrics.connection_opened()
         };
-        let serving =
-            Serving::start(|stop| server::serve(listener, limits, data_plane, connected, stop));
+        let serve_on = cores.all();
+        let serving = Serving::start(|stop| async move {
+            server::serve(listener, limits, data_plane, connected, &serve_on, stop).await;
+        });
         let control_plane = admin::router(Arc::new(admin));
         let limits = server::Limits { drain: Duration::from_secs(1), ..limits };
         let administering = Serving::start(|stop| {
-            server::serve(admin_listener, limits, control_plane, || (), stop)
+            server::serve(admin_listener, limits, control_plane, || (), &[], stop)
         });
         let (gateway, admin) = (gateway_at, admin_at);
         Ok(Self {
@@ -161,6 +166,7 @@ impl App {
             serving,
             administering,
             archiving,
+            cores,
         })
     }
 
@@ -179,6 +185,7 @@ impl App {
             archiving.stop().await;
         }
         self.ledger.close().await;
+        self.cores.stop();
     }
 }
 

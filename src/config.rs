@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -32,7 +33,8 @@ mod url;
 mod tests;
 
 pub use choice::{
-    Administration, OnDisconnect, OnExhausted, OnOutage, SessionGrants, UnknownRoutes, WhenExhausted,
+    Administration, OnDisconnect, OnExhausted, OnOutage, SessionGrants, UnknownRoutes,
+    WhenExhausted,
 };
 pub use error::ConfigError;
 pub use redis::{Place, Redis, RedisClock, RedisUrl, Replicas, Topology};
@@ -228,6 +230,9 @@ pub struct Headers {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
+    /// Threads that serve, at most 1024; one for each core if nothing is said.
+    #[serde(default, deserialize_with = "scalar::threads")]
+    pub threads: Option<NonZeroUsize>,
     /// Connections open at once on each listener.
     #[serde(deserialize_with = "count")]
     pub connections: usize,
@@ -305,6 +310,13 @@ impl Config {
 }
 
 impl Limits {
+    /// How many threads serve. The cores are those that this process may use.
+    pub fn threads(&self) -> NonZeroUsize {
+        self.threads
+            .or_else(|| std::thread::available_parallelism().ok())
+            .unwrap_or(NonZeroUsize::MIN)
+    }
+
     /// How often a running call renews its hold.
     pub fn heartbeat(&self) -> Duration {
         self.hold_ttl / 3

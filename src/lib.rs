@@ -24,6 +24,8 @@ pub mod telemetry;
 
 pub mod server;
 
+pub mod cores;
+
 pub mod sim;
 
 pub mod admin;

@@ -9,10 +9,10 @@ use crate::config::{
     Administration, Config, Name, Refusal as Refusals, SessionGrants, UnknownRoutes,
 };
 use crate::credit::{Credits, Price, PriceList, PriceSource};
+use crate::provider::socket::Protocol;
 use crate::provider::{
     Class, Dialect, Operation, Path, PathError, Placed, Route, Spelled, choose, place as place_in,
 };
-use crate::provider::socket::Protocol;
 
 /// Where a request goes, and what it is there.
 #[derive(Clone, Debug, PartialEq, Eq)]

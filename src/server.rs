@@ -5,6 +5,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -14,10 +15,13 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::{Service, ServiceExt};
+
+use crate::cores::Core;
 
 /// The longest pause between two failed accepts (the usual cause is a full table of file descriptors).
 const ACCEPT_BACKOFF_MAX: Duration = Duration::from_secs(1);
@@ -36,12 +40,13 @@ pub struct Limits {
 }
 
 /// Serves `listener` until `stop`, then lets open requests finish within `limits.drain`. What `connected` returns for a
-/// connection is dropped when the connection ends.
+/// connection is dropped when the connection ends. Connections are shared out among `cores`; without any they stay here.
 pub async fn serve<S, B, G>(
     listener: TcpListener,
     limits: Limits,
     service: S,
     connected: impl Fn() -> G,
+    cores: &[Core],
     stop: CancellationToken,
 ) where
     G: Send + 'static,
@@ -74,30 +79,44 @@ pub async fn serve<S, B, G>(
             }
         };
         backoff = Duration::from_millis(5);
-        // Small frames of a stream must not wait for an acknowledgement (Nagle).
-        let _ = stream.set_nodelay(true);
-        let begun = CancellationToken::new();
-        let first = begun.clone();
+        let (core, place) = Core::least_busy(cores).unzip();
+        let runtime = core.map_or_else(Handle::current, |core| core.runtime().clone());
+        // The runtime that serves it is the one that watches it.
+        let stream = match stream.into_std() {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be handed over");
+                continue;
+            }
+        };
+        let begun = Arc::new(AtomicBool::new(false));
+        let first = Arc::clone(&begun);
         let service = service.clone().map_request(move |request: Request<Incoming>| {
-            first.cancel();
+            first.store(true, Ordering::Relaxed);
             request
         });
         let service = TowerToHyperService::new(service);
         let http = Arc::clone(&http);
         let (watcher, cut, guard) = (open.watcher(), cut.clone(), connected());
-        tasks.spawn(async move {
+        let serving = async move {
+            let Ok(stream) = TcpStream::from_std(stream) else { return };
+            // Small frames of a stream must not wait for an acknowledgement (Nagle).
+            let _ = stream.set_nodelay(true);
             let connection = http.serve_connection_with_upgrades(TokioIo::new(stream), service);
             let connection = watcher.watch(connection.into_owned());
             tokio::select! {
-                ended = cut.run_until_cancelled(connection) => if let Some(Err(error)) = ended {
+                biased;
+                ended = connection => if let Err(error) = ended {
                     tracing::debug!(%error, "connection ended early");
                 },
+                () = cut.cancelled() => {}
                 () = late(limits.head_timeout, begun) => {
                     tracing::debug!("a connection without a request was closed");
                 }
             }
-            drop((permit, guard));
-        });
+            drop((permit, guard, place));
+        };
+        tasks.spawn_on(serving, &runtime);
     }
     drop(listener);
     if tokio::time::timeout(limits.drain, open.shutdown()).await.is_err() {
@@ -111,8 +130,9 @@ pub async fn serve<S, B, G>(
 
 /// Returns when `limit` has passed before `begun`. hyper's own limit on a head starts only when the first bytes have
 /// shown which version of HTTP they are, so that it never ends a connection on which nothing comes.
-async fn late(limit: Duration, begun: CancellationToken) {
-    if tokio::time::timeout(limit, begun.cancelled()).await.is_ok() {
+async fn late(limit: Duration, begun: Arc<AtomicBool>) {
+    tokio::time::sleep(limit).await;
+    if begun.load(Ordering::Relaxed) {
         std::future::pending::<()>().await;
     }
 }

@@ -77,7 +77,7 @@ pub async fn serve(listener: TcpListener, stop: CancellationToken) {
         let provider = Arc::clone(&provider);
         async move { Ok::<_, Infallible>(provider.respond(request).await) }
     });
-    server::serve(listener, LIMITS, service, || (), stop).await;
+    server::serve(listener, LIMITS, service, || (), &[], stop).await;
 }
 
 #[cfg(test)]

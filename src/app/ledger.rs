@@ -7,6 +7,7 @@ use anyhow::Context as _;
 
 use super::Serving;
 use crate::config::{Config, Environment, LedgerUrl, Redis, RedisClock, RedisUrl};
+use crate::cores::Core;
 use crate::ledger::archive::{self, Archive, Archiver};
 use crate::ledger::journal::Journal;
 use crate::ledger::{Clock, Ledger, LedgerError, redis, sqlite};
@@ -29,6 +30,7 @@ pub(super) async fn open(
     env: Environment<'_>,
     clock: &Clock,
     metrics: &Arc<Metrics>,
+    cores: Vec<Core>,
 ) -> anyhow::Result<Opened> {
     let url = match &config.ledger {
         LedgerUrl::Sqlite(path) => {
@@ -38,7 +40,7 @@ pub(super) async fn open(
         }
         LedgerUrl::Redis(url) => url,
     };
-    let mut store = open_redis(url, &config.redis, env, clock).await?;
+    let mut store = open_redis(url, &config.redis, env, clock, cores).await?;
     refuse_unfinished(&store).await.with_context(|| format!("the ledger is {url}"))?;
     let journal = Journal::open(&config.outage.journal);
     let journal = journal.context("the journal can't be used: set `journal` in [outage]")?;
@@ -63,8 +65,10 @@ pub(super) async fn open_redis(
     redis: &Redis,
     env: Environment<'_>,
     clock: &Clock,
+    cores: Vec<Core>,
 ) -> anyhow::Result<redis::Store> {
-    let store = redis::Store::open(url, Arc::clone(clock), settings(redis, env)?).await;
+    let settings = redis::Settings { cores, ..settings(redis, env)? };
+    let store = redis::Store::open(url, Arc::clone(clock), settings).await;
     store.with_context(|| format!("the ledger is {url}"))
 }
 

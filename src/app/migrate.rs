@@ -42,7 +42,7 @@ pub fn migrate(asked: Migrate<'_>, tell: &dyn Fn(&str)) -> anyhow::Result<(Summa
     let clock: Clock = Arc::new(now);
     let mut export = Export::open(&file).context("the ledger can't be moved")?;
     let summary = runtime()?.block_on(async {
-        let store = open_redis(url, &config.redis, &environment, &clock).await?;
+        let store = open_redis(url, &config.redis, &environment, &clock, Vec::new()).await?;
         let id = uuid::Uuid::now_v7().simple().to_string();
         let source = format!("sqlite://{}", file.display());
         let moving = Move {

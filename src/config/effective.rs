@@ -188,6 +188,7 @@ fn headers(headers: Headers, out: &mut String) -> fmt::Result {
 
 fn limits(limits: &Limits, out: &mut String) -> fmt::Result {
     let Limits {
+        threads,
         connections,
         in_flight,
         head_bytes,
@@ -200,6 +201,9 @@ fn limits(limits: &Limits, out: &mut String) -> fmt::Result {
         drain,
     } = limits;
     writeln!(out, "\n[limits]")?;
+    if let Some(threads) = threads {
+        writeln!(out, "threads = {threads}")?;
+    }
     writeln!(out, "connections = {connections}")?;
     writeln!(out, "in_flight = {in_flight}")?;
     writeln!(out, "head_bytes = {head_bytes}")?;

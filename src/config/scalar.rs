@@ -4,7 +4,7 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::marker::PhantomData;
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -17,6 +17,8 @@ use crate::credit::Credits;
 const LONGEST: Duration = Duration::from_hours(24);
 /// The longest that a file may ask to keep something.
 const OLDEST: Duration = Duration::from_hours(10 * 365 * 24);
+/// Each has a stack, and connections of its own.
+const MOST_THREADS: usize = 1024;
 const NAME: &str = "a name of a-z, 0-9, `_` and `-`, at most 32 characters";
 
 /// A value that is written as a text, a whole number, or either.
@@ -49,6 +51,17 @@ pub(super) fn optional<'de, T: Scalar, D: Deserializer<'de>>(
 pub(super) fn count<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
     let count: NonZeroU32 = scalar(from)?;
     usize::try_from(count.get()).map_err(D::Error::custom)
+}
+
+/// A number of threads, from 1 to 1024.
+pub(super) fn threads<'de, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Option<NonZeroUsize>, D::Error> {
+    let count = count(from)?;
+    if count > MOST_THREADS {
+        return Err(D::Error::custom(format!("at most {MOST_THREADS} threads can serve")));
+    }
+    Ok(NonZeroUsize::new(count))
 }
 
 /// A number of bytes, at least 1.

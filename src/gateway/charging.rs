@@ -95,12 +95,7 @@ impl Charging {
         }
     }
 
-    fn by_work(
-        rates: &Arc<Rates>,
-        dialect: Dialect,
-        operation: Operation,
-        demand: Demand,
-    ) -> Self {
+    fn by_work(rates: &Arc<Rates>, dialect: Dialect, operation: Operation, demand: Demand) -> Self {
         let estimate = estimate(rates, operation, &demand);
         let rates = Arc::clone(rates);
         Self::PerUnit(Box::new(Order { rates, dialect, operation, demand, estimate }))
@@ -165,7 +160,9 @@ fn estimate(rates: &Rates, operation: Operation, demand: &Demand) -> Usage {
     let words = rates.output_held(demand.output_tokens_max).saturating_mul(demand.answers);
     let unit = match operation {
         // Whether it will speak is not known.
-        Operation::Realtime if rates.rate(Unit::AudioOutput) > rates.rate(rates.dearer_output()) => {
+        Operation::Realtime
+            if rates.rate(Unit::AudioOutput) > rates.rate(rates.dearer_output()) =>
+        {
             Unit::AudioOutput
         }
         _ => rates.dearer_output(),

@@ -215,12 +215,7 @@ impl Rejection {
     }
 
     /// What `say` makes of it. `top_up` is where a person buys credits; `request` is the request's id.
-    pub fn said<T>(
-        &self,
-        top_up: &str,
-        request: &str,
-        say: impl FnOnce(&Refusal<'_>) -> T,
-    ) -> T {
+    pub fn said<T>(&self, top_up: &str, request: &str, say: impl FnOnce(&Refusal<'_>) -> T) -> T {
         let (status, kind, code, retry) = self.words();
         let message = self.message(top_up);
         let param = match self {
@@ -241,8 +236,8 @@ impl Rejection {
     /// The answer. `top_up` is where a person buys credits; `request` is the request's id.
     pub fn response(&self, dialect: Dialect, top_up: &str, request: &str) -> Response<Bytes> {
         let (status, _, _, retry) = self.words();
-        let (worded, retry_after) = self
-            .said(top_up, request, |refusal| (dialect.refusal(refusal), refusal.retry_after));
+        let (worded, retry_after) =
+            self.said(top_up, request, |refusal| (dialect.refusal(refusal), refusal.retry_after));
         let mut response = Response::new(worded.body);
         *response.status_mut() = worded.status;
         let headers = response.headers_mut();

@@ -126,7 +126,8 @@ impl Gateway {
         // Whatever is held from now on is a response's.
         record.held = None;
         let reserve = Reserve { call, id: record.id, held: amount, unheld };
-        let session = Session::new(self, (protocol, head, caller), target, models, reserve, record.id);
+        let session =
+            Session::new(self, (protocol, head, caller), target, models, reserve, record.id);
         let sockets = self.sockets.clone();
         self.sockets.open.spawn(async move {
             let provider = hyper::upgrade::on(accepted);
@@ -179,14 +180,8 @@ impl Gateway {
         let upstream = target.upstream;
         let body = Outgoing::whole(Bytes::new(), None);
         let headers = head.headers.clone();
-        let made = upstream.request(
-            Method::GET,
-            &target.place,
-            query.as_deref(),
-            headers,
-            body,
-            false,
-        );
+        let made =
+            upstream.request(Method::GET, &target.place, query.as_deref(), headers, body, false);
         let made = made.map_err(|error| {
             tracing::error!(%error, "a request could not be made");
             Rejection::Internal

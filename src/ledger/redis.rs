@@ -25,6 +25,7 @@ mod many;
 mod map;
 mod node;
 mod permission;
+mod pipe;
 mod queries;
 mod scripts;
 mod search;
@@ -36,6 +37,7 @@ use super::archive::Archive;
 use super::fingerprint::fingerprint;
 use super::{Clock, LedgerError};
 use crate::config::{Place, RedisUrl, Replicas, Secret};
+use crate::cores::Core;
 use crate::credit::{
     Account, AccountId, Id, Operation, Period, Reply, Source, SourceId, Timestamp, read,
 };
@@ -61,6 +63,8 @@ pub struct Settings {
     pub replicas: Replicas,
     /// How long they may take.
     pub replicas_timeout: Duration,
+    /// The threads that serve: each has connections of its own.
+    pub cores: Vec<Core>,
     /// Certificates in PEM that are trusted instead of the system's.
     pub tls_ca: Option<Vec<u8>>,
     /// Who we are to Sentinels.
@@ -79,6 +83,7 @@ impl Default for Settings {
             time: Time::Server,
             replicas: Replicas::Auto,
             replicas_timeout: Duration::from_secs(5),
+            cores: Vec::new(),
             tls_ca: None,
             sentinel_user: None,
             sentinel_password: None,
@@ -105,6 +110,11 @@ pub enum OpenError {
     /// Nobody answers, or not to us.
     #[error("can't reach the ledger's Redis: {0}")]
     Unreachable(RedisError),
+    /// TLS is asked for, and there is nobody to trust.
+    #[error(
+        "the ledger's Redis can't be reached by TLS: {0}; `tls_ca` under [redis] names a file with certificates"
+    )]
+    Certificates(std::io::Error),
     /// It answers that it can't serve yet.
     #[error("the ledger's Redis can't serve now: {0}")]
     NotReady(&'static str),

@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 mod beat;
 mod replay;
@@ -45,7 +46,9 @@ pub struct Settler {
 
 struct Shared {
     slots: Arc<Semaphore>,
-    settlements: mpsc::UnboundedSender<Settlement>,
+    ledger: Ledger,
+    /// Where settlements run that end on no runtime.
+    home: Handle,
     running: Mutex<HashMap<Id, Arc<Running>>>,
     /// Where settlements wait that the ledger doesn't take; a ledger on the same disk has none.
     journal: Option<Arc<Journal>>,
@@ -79,16 +82,15 @@ impl Settler {
     /// Starts settling on `ledger`, and asks it what waits in `journal`. Holds live `ttl` from each heartbeat; a heart
     /// beats every third of it.
     pub fn start(ledger: Ledger, ttl: Duration, journal: Option<Journal>) -> Self {
-        let (settlements, queue) = mpsc::unbounded_channel();
         let journal = journal.map(Arc::new);
         let shared = Arc::new(Shared {
             slots: Arc::new(Semaphore::new(SLOTS as usize)),
-            settlements,
+            ledger: ledger.clone(),
+            home: Handle::current(),
             running: Mutex::new(HashMap::new()),
             journal: journal.clone(),
             ttl,
         });
-        tokio::spawn(settle::settle_all(ledger.clone(), journal.clone(), queue));
         if let Some(journal) = journal {
             tokio::spawn(replay::replay(ledger.clone(), journal));
         }
@@ -207,8 +209,10 @@ impl Call {
         self.settler.running().remove(&self.id);
         let running = Arc::clone(&self.running);
         let settlement = Settlement { id: self.id, running, charge, _slot: slot };
-        // Fails only once the process ends; the hold expires then.
-        let _ = self.settler.shared.settlements.send(settlement);
+        let Shared { ledger, journal, home, .. } = &*self.settler.shared;
+        let settling = settle::settle(ledger.clone(), journal.clone(), settlement);
+        // On the thread that served the call: it goes out with what other calls there ask. Bounded by the slots.
+        drop(Handle::try_current().unwrap_or_else(|_| home.clone()).spawn(settling));
     }
 }
 

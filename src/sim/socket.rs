@@ -2,7 +2,9 @@
 //! the sound `c3BlZWNo` is answered without having asked, as one that is heard speaking.
 
 use futures_util::{SinkExt, StreamExt};
-use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
+use http::header::{
+    CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
+};
 use http::{HeaderValue, Response, StatusCode};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
@@ -92,7 +94,8 @@ pub(super) fn open(
 impl Socket {
     async fn serve(&mut self) -> Result<(), Stopped> {
         if self.protocol == Protocol::Realtime {
-            let session = json!({ "id": "sess_sim", "object": "realtime.session", "type": "realtime" });
+            let session =
+                json!({ "id": "sess_sim", "object": "realtime.session", "type": "realtime" });
             self.say(json!({ "type": "session.created", "session": session })).await?;
         }
         while let Some(message) = self.stream.next().await {
@@ -135,7 +138,8 @@ impl Socket {
                 }
                 Some("input_audio_buffer.commit") => self.transcribe().await,
                 Some("session.update") => {
-                    self.say(json!({ "type": "session.updated", "session": event["session"] })).await
+                    self.say(json!({ "type": "session.updated", "session": event["session"] }))
+                        .await
                 }
                 Some(_) => Ok(()),
                 None => self.fail(event, "The event has no type.").await,

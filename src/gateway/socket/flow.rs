@@ -90,10 +90,7 @@ impl Session {
     async fn pass(
         &self,
         (from_client, from_provider): (&mut (impl AsyncRead + Unpin), impl AsyncRead + Unpin),
-        (to_client, to_provider): (
-            &mut (impl AsyncWrite + Unpin),
-            &mut (impl AsyncWrite + Unpin),
-        ),
+        (to_client, to_provider): (&mut (impl AsyncWrite + Unpin), &mut (impl AsyncWrite + Unpin)),
         client_frames: &mut Frames,
         (stop, cut): (&CancellationToken, &CancellationToken),
     ) -> Option<Over> {

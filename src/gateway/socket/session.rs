@@ -297,7 +297,11 @@ impl Session {
         let account = &self.caller.record.account;
         let ledger = &self.gateway.ledger;
         let given = !unheld && ledger.apply(account, id, Step::Release).await.is_ok();
-        if given { call.was_refused() } else { call.resolve(Charge::Release) }
+        if given {
+            call.was_refused()
+        } else {
+            call.resolve(Charge::Release)
+        }
         self.gateway.metrics.hold_ended(HoldOutcome::Released);
     }
 
@@ -488,7 +492,9 @@ impl State {
             let mut fits = open.clone();
             let awaits_usage = !event.output && event.ended.is_none();
             (!is_new)
-                .then(|| fits.position(|turn| nameless(turn) && (turn.ended.is_none() || awaits_usage)))
+                .then(|| {
+                    fits.position(|turn| nameless(turn) && (turn.ended.is_none() || awaits_usage))
+                })
                 .flatten()
         })
     }

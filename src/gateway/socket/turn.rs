@@ -73,7 +73,8 @@ impl Turn {
     pub fn context(&self) -> Option<Usage> {
         let usage = self.report.usage;
         let words = [Unit::Input, Unit::CachedInput, Unit::CacheWrites, Unit::Output];
-        let sum = |units: &[Unit]| units.iter().map(|unit| usage[*unit]).fold(0, u64::saturating_add);
+        let sum =
+            |units: &[Unit]| units.iter().map(|unit| usage[*unit]).fold(0, u64::saturating_add);
         let context = Usage::NOTHING
             .with(Unit::Input, sum(&words))
             .with(Unit::AudioInput, sum(&[Unit::AudioInput, Unit::AudioOutput]))

@@ -94,7 +94,7 @@ pub(super) async fn send(
     asking: bool,
     (key, command): (&str, &Cmd),
 ) -> Result<Value, Failure> {
-    let mut lane = match node.lane() {
+    let lane = match node.lane() {
         Some(lane) => lane,
         None => dialer.lane(&node.place).await.map_err(Failure::Redis)?,
     };
@@ -108,7 +108,7 @@ pub(super) async fn send(
     commands.add_command(command.clone());
     allow(&mut commands);
     commands.cmd("SET").arg(keys::fence_beside(key)).arg(1).add_command(wait.command());
-    let replies = lane.send_packed_commands(&commands, 0, commands.len()).await;
+    let replies = lane.ask_all(&commands).await;
     let mut replies = replies.map_err(Failure::Redis)?;
     node.keep_lane(lane);
     let (waited, fenced) = (replies.pop(), replies.pop());

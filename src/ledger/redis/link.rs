@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use ::redis::aio::MultiplexedConnection;
 use ::redis::{Cmd, Pipeline, RedisError, Value};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout_at};
@@ -17,9 +16,11 @@ use super::dial::Dialer;
 use super::durable::{self, Acknowledgement, Wait};
 use super::map::Map;
 use super::node::{Node, Present};
+use super::pipe::Pipe;
 use super::verdict::Verdict;
 use super::{OpenError, Settings, search};
 use crate::config::{Place, RedisUrl, Topology};
+use crate::cores::Core;
 use crate::ledger::LedgerError;
 
 /// The pauses of a step whose slot is on its way.
@@ -55,7 +56,9 @@ pub(super) enum Failure {
 
 pub(super) struct Link {
     pub(super) topology: Topology,
-    pub(super) dialer: Dialer,
+    pub(super) dialer: Arc<Dialer>,
+    /// Each has a connection of its own to each server.
+    pub(super) cores: Vec<Core>,
     patience: Duration,
     acknowledgement: Acknowledgement,
     /// Every server that was met; those that nobody needs and nobody reaches are dropped.
@@ -78,7 +81,8 @@ impl Link {
         };
         let link = Arc::new(Self {
             topology: url.topology.clone(),
-            dialer: Dialer::new(url, settings),
+            dialer: Dialer::new(url, settings)?.into(),
+            cores: settings.cores.clone(),
             patience: settings.response_timeout,
             acknowledgement: Acknowledgement::new(settings),
             nodes: Mutex::default(),
@@ -193,19 +197,18 @@ impl Link {
     async fn send(
         &self,
         node: &Node,
-        mut present: Present,
+        present: Present,
         asking: bool,
         (key, request): (&str, Request<'_>),
     ) -> Result<Value, Failure> {
         match request {
-            Request::Once(command) => once(&mut present.connection, command, asking).await,
+            Request::Once(command) => once(present.pipe(), command, asking).await,
             Request::Durable(command) => match self.acknowledgement.of(&present) {
-                None => once(&mut present.connection, command, asking).await,
+                None => once(present.pipe(), command, asking).await,
                 Some(wait) => durable::send(&self.dialer, node, wait, asking, (key, command)).await,
             },
             Request::Many(commands) => {
-                let replies = present.connection.send_packed_commands(commands, 0, commands.len());
-                replies.await.map(Value::Array).map_err(Failure::Redis)
+                present.pipe().ask_all(commands).await.map(Value::Array).map_err(Failure::Redis)
             }
         }
     }
@@ -228,21 +231,15 @@ impl Link {
 }
 
 /// One command on a shared connection; with leave to use a slot that is on its way.
-async fn once(
-    connection: &mut MultiplexedConnection,
-    command: &Cmd,
-    asking: bool,
-) -> Result<Value, Failure> {
-    let reply = if asking {
-        // In one piece: between two, another step could come and use the leave up.
-        let mut commands = Pipeline::with_capacity(2);
-        commands.cmd("ASKING").add_command(command.clone());
-        let mut replies = connection.send_packed_commands(&commands, 1, 1).await;
-        replies.as_mut().map(|replies| replies.pop().unwrap_or(Value::Nil)).map_err(|e| e.clone())
-    } else {
-        connection.send_packed_command(command).await
-    };
-    reply.and_then(Value::extract_error).map_err(Failure::Redis)
+async fn once(pipe: &Pipe, command: &Cmd, asking: bool) -> Result<Value, Failure> {
+    if !asking {
+        return pipe.ask(command).await.map_err(Failure::Redis);
+    }
+    // In one piece: between two, another step could come and use the leave up.
+    let mut commands = Pipeline::with_capacity(2);
+    commands.cmd("ASKING").add_command(command.clone());
+    let mut replies = pipe.ask_all(&commands).await.map_err(Failure::Redis)?;
+    replies.pop().unwrap_or(Value::Nil).extract_error().map_err(Failure::Redis)
 }
 
 impl From<LedgerError> for Unanswered {

@@ -3,10 +3,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use ::redis::aio::MultiplexedConnection;
-
+use super::pipe::Pipe;
 use super::server::Facts;
 use crate::config::Place;
+use crate::cores;
 
 /// Connections for steps that wait for replicas that are kept for the next one.
 const IDLE_LANES: usize = 8;
@@ -14,9 +14,9 @@ const IDLE_LANES: usize = 8;
 pub(super) struct Node {
     pub(super) place: Place,
     state: RwLock<State>,
-    /// Counts connections, so that what is said of a former one does not touch its successor.
+    /// Counts arrivals, so that what is said of a former one's connections does not touch its successor.
     numbers: AtomicU64,
-    lanes: Mutex<Vec<MultiplexedConnection>>,
+    lanes: Mutex<Vec<Pipe>>,
 }
 
 enum State {
@@ -31,11 +31,19 @@ enum State {
 #[derive(Clone)]
 pub(super) struct Present {
     pub(super) number: u64,
-    pub(super) connection: MultiplexedConnection,
+    /// One for all that don't serve, and one for each thread that does.
+    pipes: Arc<[Pipe]>,
     /// Replicas that were connected when last asked.
     pub(super) replicas: u8,
     /// Whether it can wait for its own file to be synced.
     pub(super) syncs: bool,
+}
+
+impl Present {
+    /// The present thread's connection.
+    pub(super) fn pipe(&self) -> &Pipe {
+        self.pipes.get(cores::seat()).unwrap_or(&self.pipes[0])
+    }
 }
 
 impl Node {
@@ -71,18 +79,13 @@ impl Node {
         format!("its Redis at {} is away: {why}", self.place)
     }
 
-    /// A number for a connection that is being made.
+    /// A number for the connections that are being made.
     pub(super) fn next_number(&self) -> u64 {
         self.numbers.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Here from now on, by this connection. Whether nobody knew it before.
-    pub(super) fn arrived(
-        &self,
-        number: u64,
-        connection: MultiplexedConnection,
-        facts: &Facts,
-    ) -> bool {
+    /// Here from now on, by these connections. Whether nobody knew it before.
+    pub(super) fn arrived(&self, number: u64, pipes: Vec<Pipe>, facts: &Facts) -> bool {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         let is_new = match &*state {
             State::Unknown => true,
@@ -93,7 +96,7 @@ impl Node {
             }
         };
         let (replicas, syncs) = (facts.replicas(), facts.can_wait_for_its_file());
-        *state = State::Here(Present { number, connection, replicas, syncs });
+        *state = State::Here(Present { number, pipes: pipes.into(), replicas, syncs });
         is_new
     }
 
@@ -107,7 +110,7 @@ impl Node {
         }
     }
 
-    /// Away from now on, if connection `number` is still the present one; any, if it is none's.
+    /// Away from now on, if arrival `number` is still the present one; any, if it is none's.
     pub(super) fn left(&self, number: Option<u64>, why: &str) {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         let concerned = match &*state {
@@ -124,12 +127,12 @@ impl Node {
     }
 
     /// An idle connection for a step that waits.
-    pub(super) fn lane(&self) -> Option<MultiplexedConnection> {
+    pub(super) fn lane(&self) -> Option<Pipe> {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner).pop()
     }
 
     /// Gives it back, once its step has been answered.
-    pub(super) fn keep_lane(&self, lane: MultiplexedConnection) {
+    pub(super) fn keep_lane(&self, lane: Pipe) {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         if lanes.len() < IDLE_LANES {
             lanes.push(lane);

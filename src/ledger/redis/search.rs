@@ -4,13 +4,14 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
-use ::redis::{ErrorKind, ServerErrorKind, cmd};
+use ::redis::{ErrorKind, RedisResult, ServerErrorKind, cmd};
 use futures_util::future::join_all;
 
 use super::OpenError;
 use super::link::Link;
 use super::map::{self, Map};
-use super::node::{Node, Present};
+use super::node::Node;
+use super::pipe::Pipe;
 use super::server::{Facts, Unfit};
 use crate::config::{Place, Topology};
 
@@ -95,8 +96,9 @@ impl Link {
 
     /// Asks a server how it is; connects to it if it is not here, or doesn't answer.
     async fn look_at(&self, node: &Arc<Node>, of_cluster: bool) -> Result<(), OpenError> {
-        if let Some(Present { number, mut connection, .. }) = node.present() {
-            match Facts::ask(&mut connection, of_cluster).await {
+        if let Some(present) = node.present() {
+            let number = present.number;
+            match Facts::ask(present.pipe(), of_cluster).await {
                 Ok(facts) => {
                     let usable = usable(&facts, of_cluster);
                     match &usable {
@@ -117,18 +119,8 @@ impl Link {
 
     async fn arrive(&self, node: &Arc<Node>, of_cluster: bool) -> Result<(), OpenError> {
         let number = node.next_number();
-        let ended = {
-            let (node, wake) = (Arc::downgrade(node), Arc::clone(&self.wake));
-            move || {
-                if let Some(node) = node.upgrade() {
-                    node.left(Some(number), "the connection ended");
-                }
-                wake.notify_one();
-            }
-        };
-        let connected = self.dialer.shared(&node.place, ended).await;
-        let mut connection = connected.map_err(OpenError::Unreachable)?;
-        let facts = Facts::ask(&mut connection, of_cluster).await;
+        let pipe = self.shared(node, number).await.map_err(OpenError::Unreachable)?;
+        let facts = Facts::ask(&pipe, of_cluster).await;
         let facts = facts.map_err(|error| match error.kind() {
             ErrorKind::Server(ServerErrorKind::NoPerm) => {
                 Unfit::Forbidden(error.to_string()).into()
@@ -136,10 +128,35 @@ impl Link {
             _ => OpenError::Unreachable(error),
         })?;
         usable(&facts, of_cluster)?;
-        if node.arrived(number, connection, &facts) {
+        let mut pipes = vec![pipe];
+        for core in &self.cores {
+            // On its own runtime, where its task then stays.
+            let connecting = core.runtime().spawn(self.shared(node, number));
+            // A thread that is gone serves nobody.
+            let Ok(pipe) = connecting.await else { continue };
+            pipes.push(pipe.map_err(OpenError::Unreachable)?);
+        }
+        if node.arrived(number, pipes, &facts) {
             facts.warn(&node.place);
         }
         Ok(())
+    }
+
+    /// A connection of arrival `number`, which is over when the connection breaks.
+    fn shared(
+        &self,
+        node: &Arc<Node>,
+        number: u64,
+    ) -> impl Future<Output = RedisResult<Pipe>> + Send + use<> {
+        let (dialer, place) = (Arc::clone(&self.dialer), node.place.clone());
+        let (node, wake) = (Arc::downgrade(node), Arc::clone(&self.wake));
+        let ended = move || {
+            if let Some(node) = node.upgrade() {
+                node.left(Some(number), "the connection ended");
+            }
+            wake.notify_one();
+        };
+        async move { dialer.shared(&place, ended).await }
     }
 }
 
@@ -155,10 +172,10 @@ impl Link {
         let mut error = OpenError::Nowhere;
         for sentinel in rotated(sentinels, number) {
             let answer = async {
-                let mut connection = self.dialer.sentinel(sentinel).await?;
+                let pipe = self.dialer.sentinel(sentinel).await?;
                 let mut ask = cmd("SENTINEL");
                 ask.arg("GET-MASTER-ADDR-BY-NAME").arg(master);
-                ask.query_async::<Option<(String, u16)>>(&mut connection).await
+                pipe.query::<Option<(String, u16)>>(&ask).await
             };
             match answer.await {
                 Ok(Some((host, port))) => return Ok(Place { host, port }),
@@ -178,8 +195,8 @@ impl Link {
         let mut slots = cmd("CLUSTER");
         slots.arg("SLOTS");
         for node in rotated(&self.map().nodes(), number) {
-            if let Some(Present { mut connection, .. }) = node.present()
-                && let Ok(reply) = slots.query_async(&mut connection).await
+            if let Some(present) = node.present()
+                && let Ok(reply) = present.pipe().query(&slots).await
                 && let Some(ranges) = map::ranges(reply, &node.place.host)
             {
                 return Ok(ranges);
@@ -188,12 +205,12 @@ impl Link {
         let mut error = OpenError::Nowhere;
         for seed in rotated(seeds, number) {
             let answer = async {
-                let mut connection = self.dialer.brief(seed).await?;
-                let facts = Facts::ask(&mut connection, true).await?;
+                let pipe = self.dialer.brief(seed).await?;
+                let facts = Facts::ask(&pipe, true).await?;
                 if !facts.is_of_cluster() {
                     return Ok(None);
                 }
-                slots.query_async(&mut connection).await.map(Some)
+                pipe.query(&slots).await.map(Some)
             };
             match answer.await {
                 Ok(Some(reply)) => match map::ranges(reply, &seed.host) {

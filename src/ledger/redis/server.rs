@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
-use ::redis::aio::MultiplexedConnection;
 use ::redis::{RedisResult, cmd};
+
+use super::pipe::Pipe;
 
 /// The oldest version with `#!lua` scripts, which are refused before they start when the memory is full.
 const OLDEST: Version = (7, 0);
@@ -68,13 +69,10 @@ pub(super) struct Facts(HashMap<String, String>);
 
 impl Facts {
     /// Asks for them; also whether a cluster is whole, which its nodes alone don't know.
-    pub(super) async fn ask(
-        connection: &mut MultiplexedConnection,
-        of_cluster: bool,
-    ) -> RedisResult<Self> {
-        let mut facts = Self::read(&cmd("INFO").query_async::<String>(connection).await?);
+    pub(super) async fn ask(pipe: &Pipe, of_cluster: bool) -> RedisResult<Self> {
+        let mut facts = Self::read(&pipe.query::<String>(&cmd("INFO")).await?);
         if of_cluster && facts.is_of_cluster() {
-            let state: String = cmd("CLUSTER").arg("INFO").query_async(connection).await?;
+            let state: String = pipe.query(cmd("CLUSTER").arg("INFO")).await?;
             facts.0.extend(Self::read(&state).0);
         }
         Ok(facts)

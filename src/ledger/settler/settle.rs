@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
-
 use super::{Allowed, Charge, Settlement};
 use crate::credit::{AccountId, Credits, Done, Id, Operation, Refusal};
 use crate::ledger::journal::{Journal, Waiting};
@@ -14,20 +12,8 @@ use crate::ledger::{Ledger, LedgerError};
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_MOST: Duration = Duration::from_secs(5);
 
-/// Settles what comes, until nobody can send any more.
-pub(super) async fn settle_all(
-    ledger: Ledger,
-    journal: Option<Arc<Journal>>,
-    mut queue: mpsc::UnboundedReceiver<Settlement>,
-) {
-    while let Some(settlement) = queue.recv().await {
-        // Bounded by the slots.
-        tokio::spawn(settle(ledger.clone(), journal.clone(), settlement));
-    }
-}
-
 /// Offers one settlement to ledger and journal in turn until one of them has it.
-async fn settle(ledger: Ledger, journal: Option<Arc<Journal>>, settlement: Settlement) {
+pub(super) async fn settle(ledger: Ledger, journal: Option<Arc<Journal>>, settlement: Settlement) {
     let Settlement { id, running, charge, _slot } = settlement;
     let (account, allowed) = (&running.account, *running.allowed());
     let operation = asked(charge, allowed);

@@ -132,8 +132,7 @@ impl Sink for Said {
         };
         match path {
             "type" => {
-                self.event.begins |=
-                    self.protocol != Protocol::Live && text == "response.create";
+                self.event.begins |= self.protocol != Protocol::Live && text == "response.create";
             }
             "event_id" => self.event.id = Some(text),
             path if transcribes(path) => self.event.transcriber = Some(text),

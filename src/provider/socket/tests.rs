@@ -73,8 +73,7 @@ fn what_an_event_says_of_its_response_is_read() {
     let event = r#"{"setup":{"model":"models/m","generationConfig":{"maxOutputTokens":7}}}"#;
     let setup = said(Protocol::Live, event);
     assert_eq!((setup.models, setup.output_tokens_max), (vec!["m".to_owned()], Some(7)));
-    let event =
-        r#"{"type":"session.update","session":{"model":"m","audio":{"input":{"transcription":{"model":"t"}}}}}"#;
+    let event = r#"{"type":"session.update","session":{"model":"m","audio":{"input":{"transcription":{"model":"t"}}}}}"#;
     let update = said(Protocol::Realtime, event);
     assert_eq!((update.models, update.transcriber), (vec!["m".to_owned()], Some("t".to_owned())));
     // Sound is no text.
@@ -88,21 +87,45 @@ fn what_a_provider_says_is_told_apart() {
     for (protocol, event, expected) in [
         (Realtime, r#"{"type":"session.created"}"#, ""),
         (Realtime, r#"{"type":"response.created","response":{"id":"r1"}}"#, "begins r1"),
-        (Realtime, r#"{"type":"response.output_audio.delta","response_id":"r1","delta":"AA=="}"#, "output r1"),
+        (
+            Realtime,
+            r#"{"type":"response.output_audio.delta","response_id":"r1","delta":"AA=="}"#,
+            "output r1",
+        ),
         (Realtime, r#"{"type":"response.output_text.delta","response_id":"r1","delta":""}"#, "r1"),
         (Realtime, r#"{"type":"response.output_item.done","response_id":"r1"}"#, "r1"),
         (Realtime, r#"{"type":"conversation.item.done","item":{"id":"i1"}}"#, ""),
-        (Realtime, r#"{"type":"response.done","response":{"id":"r1","status":"completed"}}"#, "Whole r1"),
-        (Realtime, r#"{"type":"response.done","response":{"id":"r1","status":"cancelled"}}"#, "Cancelled r1"),
-        (Realtime, r#"{"type":"response.done","response":{"id":"r1","status":"failed"}}"#, "Failed r1"),
+        (
+            Realtime,
+            r#"{"type":"response.done","response":{"id":"r1","status":"completed"}}"#,
+            "Whole r1",
+        ),
+        (
+            Realtime,
+            r#"{"type":"response.done","response":{"id":"r1","status":"cancelled"}}"#,
+            "Cancelled r1",
+        ),
+        (
+            Realtime,
+            r#"{"type":"response.done","response":{"id":"r1","status":"failed"}}"#,
+            "Failed r1",
+        ),
         (Realtime, r#"{"type":"error","error":{"event_id":"e1"}}"#, "error"),
-        (Realtime, r#"{"type":"conversation.item.input_audio_transcription.completed","item_id":"i1"}"#, "output Whole Transcription i1"),
+        (
+            Realtime,
+            r#"{"type":"conversation.item.input_audio_transcription.completed","item_id":"i1"}"#,
+            "output Whole Transcription i1",
+        ),
         (Responses, r#"{"type":"response.output_text.delta","delta":"x"}"#, "output"),
         (Responses, r#"{"type":"response.output_item.done"}"#, "output"),
         (Responses, r#"{"type":"response.completed","response":{"id":"r1"}}"#, "Whole r1"),
         (Live, r#"{"setupComplete":{}}"#, ""),
         (Live, r#"{"serverContent":{"modelTurn":{"parts":[{"text":"x"}]}}}"#, "output"),
-        (Live, r#"{"serverContent":{"modelTurn":{"parts":[{"inlineData":{"data":"AA=="}}]}}}"#, "output"),
+        (
+            Live,
+            r#"{"serverContent":{"modelTurn":{"parts":[{"inlineData":{"data":"AA=="}}]}}}"#,
+            "output",
+        ),
         (Live, r#"{"serverContent":{"inputTranscription":{"text":"x"}}}"#, ""),
         (Live, r#"{"toolCall":{"functionCalls":[{"name":"f"}]}}"#, "output"),
         (Live, r#"{"serverContent":{"turnComplete":true}}"#, "Whole"),

@@ -27,15 +27,11 @@ async fn what_runs_is_finished_and_the_next_is_refused() {
     assert_eq!(world.left("a").await, 0);
 }
 
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_response_that_the_provider_begins_and_nobody_can_pay_is_cut() {
     for on_exhausted in ["'finish'", "'cut'"] {
-        let world = Setup::new()
-            .set("metering.on_exhausted", on_exhausted)
-            .account("a", 1)
-            .start()
-            .await;
+        let world =
+            Setup::new().set("metering.on_exhausted", on_exhausted).account("a", 1).start().await;
         let mut socket = open(&world, REALTIME, "a").await;
         socket.respond().await;
         assert_eq!(world.left("a").await, 0);

@@ -5,12 +5,8 @@ use crate::harness::{Canned, PROVIDER_KEY};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_may_not_is_refused_in_plain_http() {
-    let world = Setup::new()
-        .account("a", 10)
-        .account("poor", 0)
-        .closed_account("closed", 10)
-        .start()
-        .await;
+    let world =
+        Setup::new().account("a", 10).account("poor", 0).closed_account("closed", 10).start().await;
     let refused = async |headers: &[(&str, &str)]| {
         let refusal = try_open(&world, REALTIME, headers).await.err().unwrap();
         let body: Value = serde_json::from_slice(refusal.body().as_deref().unwrap()).unwrap();
@@ -72,7 +68,8 @@ async fn the_provider_gets_its_own_key_and_readable_frames() {
     assert!(!seen.headers.contains_key("cookie"));
     socket.close().await;
     // Google's key is in the query.
-    let path = "/google/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent";
+    let path =
+        "/google/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent";
     let socket = try_open(&world, &format!("{path}?key={key}"), &[]).await.unwrap();
     assert!(!format!("{:?}", world.provider.seen().await).contains(&key));
     socket.close().await;
@@ -94,7 +91,8 @@ async fn the_first_response_is_held_for_before_the_handshake() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_among_the_protocols_is_not_sent_on() {
     let provider =
-        Canned::start(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await;
+        Canned::start(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+            .await;
     let world = setup().upstream(provider.address).start().await;
     let key = key_of("a");
     let protocols = format!("realtime, openai-insecure-api-key.{key}, openai-project.p");

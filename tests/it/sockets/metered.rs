@@ -89,7 +89,8 @@ async fn reported_work_is_charged() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn responses_over_websocket_name_their_model_each_time() {
     let mut world = setup().prices(PRICES).start().await;
-    let mut socket = open_sim(&world, "/v1/responses", "a", "input-tokens=10,output-tokens=1").await;
+    let mut socket =
+        open_sim(&world, "/v1/responses", "a", "input-tokens=10,output-tokens=1").await;
     for model in ["m", "dear"] {
         let event = json!({ "model": model, "input": "Hello", "type": "response.create" });
         socket.say(&event).await;
