@@ -80,7 +80,6 @@ pub struct App {
     /// Every client has been served: nothing is read on for those that left.
     served: CancellationToken,
     sockets: Sockets,
-    drain: Duration,
     serving: Serving,
     administering: Serving,
     archiving: Option<Serving>,
@@ -153,16 +152,14 @@ impl App {
         let administering = Serving::start(|stop| {
             server::serve(admin_listener, limits, control_plane, || (), &[], stop)
         });
-        let (gateway, admin) = (gateway_at, admin_at);
         Ok(Self {
-            gateway,
-            admin,
+            gateway: gateway_at,
+            admin: admin_at,
             ledger,
             settler,
             ready,
             served,
             sockets,
-            drain: config.limits.drain,
             serving,
             administering,
             archiving,
@@ -174,7 +171,7 @@ impl App {
     /// first moment on.
     pub async fn stop(self) {
         self.ready.store(false, Ordering::Relaxed);
-        tokio::join!(self.serving.stop(), self.sockets.drain(self.drain));
+        tokio::join!(self.serving.stop(), self.sockets.drain());
         self.served.cancel();
         if !self.settler.drained(SETTLE_LIMIT).await {
             let left = self.settler.pending();

@@ -116,7 +116,7 @@ impl Gateway {
         let outage = Outage::new(config.outage.clone(), Arc::clone(&metrics));
         let stop = CancellationToken::new();
         let after_leaving = AfterLeaving { read_on: config.metering.read_on(), stop };
-        let sockets = Sockets::new(config.limits.connections);
+        let sockets = Sockets::new(config.limits.connections, config.limits.drain);
         Self {
             config,
             upstreams,

@@ -292,7 +292,9 @@ impl Rejection {
             }
             Self::Path(_) => (S::BAD_REQUEST, BAD_REQUEST, "invalid_path", Never),
             Self::Method => (S::METHOD_NOT_ALLOWED, BAD_REQUEST, "method_not_allowed", Never),
-            Self::Malformed(_) => (S::BAD_REQUEST, BAD_REQUEST, "invalid_request", Unsaid),
+            Self::Malformed(_) | Self::ObscureEvent => {
+                (S::BAD_REQUEST, BAD_REQUEST, "invalid_request", Unsaid)
+            }
             Self::BodyTooLarge { .. } => {
                 (S::PAYLOAD_TOO_LARGE, BAD_REQUEST, "request_too_large", Unsaid)
             }
@@ -303,7 +305,6 @@ impl Rejection {
             }
             Self::NoProvider => (S::FORBIDDEN, BAD_REQUEST, "provider_not_available", Never),
             Self::WebSocket => (S::BAD_REQUEST, BAD_REQUEST, "websocket_not_supported", Never),
-            Self::ObscureEvent => (S::BAD_REQUEST, BAD_REQUEST, "invalid_request", Unsaid),
             Self::LedgerAway => {
                 (S::SERVICE_UNAVAILABLE, "server_error", "credit_store_unavailable", After(1))
             }

@@ -1,4 +1,4 @@
-//! WebSockets, of which each response is metered as a call of its own (semantics.md, WebSockets).
+//! Sockets: each response of one is metered as a call of its own (semantics.md has a section on them).
 //!
 //! Before the handshake everything is checked as for a call, and credits are held for the first response: a refusal is
 //! plain HTTP. After it bytes pass both ways untouched ([`flow`]), their frames are followed beside them ([`frames`]), and what
@@ -57,18 +57,20 @@ pub struct Sockets {
     stop: CancellationToken,
     /// They end at once.
     cut: CancellationToken,
+    time_to_end: Duration,
 }
 
 impl Sockets {
-    /// At most `most` at once.
-    pub fn new(most: usize) -> Self {
+    /// At most `most` at once, whose responses get `time_to_end` when the gateway stops.
+    pub fn new(most: usize, time_to_end: Duration) -> Self {
         let places = Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
         let (open, stop, cut) = Default::default();
-        Self { places, open, stop, cut }
+        Self { places, open, stop, cut, time_to_end }
     }
 
-    /// Closes every socket: one with a response that runs may end it within `limit`.
-    pub async fn drain(&self, limit: Duration) {
+    /// Closes every socket; one with a response that runs may end it within the time to end.
+    pub async fn drain(&self) {
+        let limit = self.time_to_end;
         self.stop.cancel();
         self.open.close();
         if tokio::time::timeout(limit, self.open.wait()).await.is_err() {

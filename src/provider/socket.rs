@@ -56,7 +56,8 @@ impl Protocol {
         #[derive(Serialize)]
         struct Event<'a> {
             r#type: &'a str,
-            event_id: &'a str,
+            #[serde(rename = "event_id")]
+            id: &'a str,
             status: u16,
             error: Error<'a>,
         }
@@ -70,7 +71,7 @@ impl Protocol {
         }
         let Refusal { status, kind, code, message, param, .. } = *refusal;
         let error = Error { r#type: kind, code, message, param, event_id: regards };
-        let event = Event { r#type: "error", event_id: event, status: status.as_u16(), error };
+        let event = Event { r#type: "error", id: event, status: status.as_u16(), error };
         // Texts and numbers always serialise.
         let event = || serde_json::to_vec(&event).unwrap_or_default().into();
         (self != Self::Live).then(event)

@@ -1,4 +1,4 @@
-//! WebSockets: OpenAI's Realtime API, its Responses API, and Google's Live API, each with text alone. A client that sends
+//! Sockets: the Realtime API, the Responses API, and Google's Live API, each with text alone. A client that sends
 //! the sound `c3BlZWNo` is answered without having asked, as one that is heard speaking.
 
 use futures_util::{SinkExt, StreamExt};

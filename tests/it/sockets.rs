@@ -1,4 +1,4 @@
-//! WebSockets: each response is a call of its own.
+//! Sockets: each response of one is a call of its own.
 
 mod broken;
 mod ended;

@@ -64,9 +64,8 @@ impl Session {
             )
             .await;
         let (ending, goodbye) = match over {
-            Some(Over::Client | Over::Deaf) => (Ending::ClientLeft, None),
             Some(Over::Provider) if self.has_client() => (Ending::Broken, None),
-            Some(Over::Provider) => (Ending::ClientLeft, None),
+            Some(Over::Client | Over::Deaf | Over::Provider) => (Ending::ClientLeft, None),
             Some(Over::Told(farewell)) => (farewell.ending, Some((farewell.code, farewell.reason))),
             Some(Over::Garbled) => (Ending::Broken, Some((1002, "protocol error".to_owned()))),
             None => (self.farewell().map_or(Ending::ClientLeft, |farewell| farewell.ending), None),

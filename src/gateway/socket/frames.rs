@@ -173,18 +173,16 @@ fn read_head(head: &[u8]) -> Result<Option<Frame>, Garbled> {
 /// A message of text, as a server sends it.
 pub fn text(payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![0x81];
-    match payload.len() {
-        length @ 0..=125 => frame.push(u8::try_from(length).unwrap_or_default()),
-        length => match u16::try_from(length) {
-            Ok(length) => {
-                frame.push(126);
-                frame.extend(length.to_be_bytes());
-            }
-            Err(_) => {
-                frame.push(127);
-                frame.extend((length as u64).to_be_bytes());
-            }
-        },
+    match (u8::try_from(payload.len()), u16::try_from(payload.len())) {
+        (Ok(length @ 0..=125), _) => frame.push(length),
+        (_, Ok(length)) => {
+            frame.push(126);
+            frame.extend(length.to_be_bytes());
+        }
+        (_, Err(_)) => {
+            frame.push(127);
+            frame.extend((payload.len() as u64).to_be_bytes());
+        }
     }
     frame.extend(payload);
     frame

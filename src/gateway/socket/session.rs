@@ -154,9 +154,10 @@ impl Session {
             }
             state.models_of(self.protocol, &event)
         };
-        let begun = match event.is_obscure {
-            true => Err(Rejection::ObscureEvent),
-            false => self.begin(Of::Response, models).await,
+        let begun = if event.is_obscure {
+            Err(Rejection::ObscureEvent)
+        } else {
+            self.begin(Of::Response, models).await
         };
         match begun {
             Ok(mut turn) => {
@@ -200,7 +201,9 @@ impl Session {
                 state.open.push(turn);
                 state.awaited(self.protocol)
             };
-            stale.into_iter().for_each(|turn| turn.end(Ending::Complete, &self.gateway.metrics));
+            for turn in stale {
+                turn.end(Ending::Complete, &self.gateway.metrics);
+            }
         }
         let ended = self.state().take(self.protocol, event);
         if let Some(turn) = ended {
@@ -298,9 +301,9 @@ impl Session {
         let ledger = &self.gateway.ledger;
         let given = !unheld && ledger.apply(account, id, Step::Release).await.is_ok();
         if given {
-            call.was_refused()
+            call.was_refused();
         } else {
-            call.resolve(Charge::Release)
+            call.resolve(Charge::Release);
         }
         self.gateway.metrics.hold_ended(HoldOutcome::Released);
     }
@@ -362,7 +365,7 @@ impl Session {
     fn look_for_the_end(&self) {
         let mut state = self.state();
         if state.leaving.is_none() && state.is_quiet() {
-            state.leaving = state.finishing.clone();
+            state.leaving = state.finishing.take();
         }
         let leaves = state.leaving.is_some();
         drop(state);
@@ -439,7 +442,9 @@ impl Session {
             let asked = std::mem::take(&mut state.asked);
             (asked, std::mem::take(&mut state.open), state.reserve.take())
         };
-        asked.into_iter().chain(open).for_each(|turn| turn.end(ending, &self.gateway.metrics));
+        for turn in asked.into_iter().chain(open) {
+            turn.end(ending, &self.gateway.metrics);
+        }
         if let Some(reserve) = reserve {
             reserve.call.resolve(Charge::Release);
             self.gateway.metrics.hold_ended(HoldOutcome::Released);

@@ -6,7 +6,6 @@ use crate::provider::{Dialect, Operation};
 
 /// One event of a provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "facts, each true or not by itself")]
 pub struct ServerEvent {
     /// It begins a response.
     pub begins: bool,

@@ -4,8 +4,11 @@ use tokio_tungstenite::tungstenite::protocol::frame::{CloseFrame, Frame as Known
 
 use super::*;
 
+/// Messages, and what ended where.
+type Read = (Vec<Vec<u8>>, Vec<(usize, Mark)>);
+
 /// What is read of bytes that come in pieces of these lengths: each message, and what ended where.
-fn read(bytes: &[u8], cuts: &[usize]) -> Result<(Vec<Vec<u8>>, Vec<(usize, Mark)>), Garbled> {
+fn read(bytes: &[u8], cuts: &[usize]) -> Result<Read, Garbled> {
     let (mut frames, mut messages, mut marks) = (Frames::default(), Vec::new(), Vec::new());
     let (mut message, mut from) = (Vec::new(), 0);
     for &cut in cuts.iter().chain([&bytes.len()]) {
