@@ -24,6 +24,7 @@ mod problem;
 mod routes;
 #[cfg(test)]
 mod tests;
+mod things;
 mod verify;
 
 use problem::{Kind, Problem};
@@ -58,11 +59,13 @@ pub fn router(admin: Arc<Admin>) -> Router {
         .route("/accounts/{account}", get(accounts::show))
         .route("/accounts/{account}/gate", post(accounts::gate))
         .route("/accounts/{account}/plan", post(accounts::plan))
+        .route("/accounts/{account}/when-exhausted", post(accounts::when_exhausted))
         .route("/accounts/{account}/balance", get(accounts::balance))
         .route("/accounts/{account}/keys", post(keys::issue).get(keys::list))
         .route("/accounts/{account}/grants", post(grants::grant))
         .route("/accounts/{account}/voids", post(grants::void))
         .route("/accounts/{account}/ledger", get(entries::list))
+        .route("/accounts/{account}/things", post(things::own))
         .route("/keys", post(keys::issue_service).get(keys::list_service))
         .route("/keys/{key}", delete(keys::revoke))
         .route("/explain/{request}", get(calls::explain))

@@ -20,11 +20,11 @@ pub use demo::demo;
 pub use migrate::{Migrate, migrate};
 
 use crate::admin::{self, Admin};
-use crate::config::{Config, Environment, Secret, SecretError};
+use crate::config::{Config, Environment, Name, Secret, SecretError, SecretSource};
 use crate::cores::Cores;
 use crate::credit::Timestamp;
 use crate::directory::Directory;
-use crate::gateway::{self, Gateway, Sockets, Upstream};
+use crate::gateway::{self, At, Gateway, Settings, Sockets, Tenancy, Upstream};
 use crate::ledger::{Clock, Ledger, Settler};
 use crate::metrics::Metrics;
 use crate::{server, sim, telemetry};
@@ -80,6 +80,8 @@ pub struct App {
     /// Every client has been served: nothing is read on for those that left.
     served: CancellationToken,
     sockets: Sockets,
+    /// What was made is written down behind the answers.
+    tenancy: Tenancy,
     serving: Serving,
     administering: Serving,
     archiving: Option<Serving>,
@@ -96,13 +98,13 @@ impl App {
     /// Starts what `config` describes; its secrets come from `env`.
     pub async fn start(config: Config, env: Environment<'_>) -> anyhow::Result<Self> {
         let token = config.admin_token.resolve(env).context("the admin token is missing")?;
-        let upstreams = upstreams(&config, env)?;
+        let metrics = Arc::new(Metrics::new());
+        let upstreams = upstreams(&config, env, &metrics)?;
         let listener = bind(config.listen, "`listen`").await?;
         let admin_listener = bind(config.admin_listen, "`admin_listen`").await?;
         let (gateway_at, admin_at) = (listener.local_addr()?, admin_listener.local_addr()?);
 
         let config = Arc::new(config);
-        let metrics = Arc::new(Metrics::new());
         let clock: Clock = Arc::new(now);
         let cores = Cores::start(config.limits.threads()).context("no thread could be started")?;
         let ledger::Opened { ledger, journal, archiving } =
@@ -120,7 +122,7 @@ impl App {
             Arc::clone(&metrics),
             Arc::clone(&clock),
         );
-        let (served, sockets) = (gateway.served(), gateway.sockets());
+        let (served, sockets, tenancy) = (gateway.served(), gateway.sockets(), gateway.tenancy());
         let admin = Admin {
             config: Arc::clone(&config),
             ledger: ledger.clone(),
@@ -160,6 +162,7 @@ impl App {
             ready,
             served,
             sockets,
+            tenancy,
             serving,
             administering,
             archiving,
@@ -173,6 +176,7 @@ impl App {
         self.ready.store(false, Ordering::Relaxed);
         tokio::join!(self.serving.stop(), self.sockets.drain());
         self.served.cancel();
+        self.tenancy.written(SETTLE_LIMIT).await;
         if !self.settler.drained(SETTLE_LIMIT).await {
             let left = self.settler.pending();
             tracing::error!(left, "calls were left unsettled; their holds expire by themselves");
@@ -204,33 +208,67 @@ impl Serving {
 }
 
 /// The providers that can be used. One whose key is looked for in an environment variable that is not set is left out,
-/// so that the shipped configuration serves with the keys that there are; without any there is nothing to serve.
+/// so that the shipped configuration serves with the keys that there are; without any there is nothing to serve. A
+/// fallback without its key is left out likewise.
 fn upstreams(
     config: &Config,
     env: Environment<'_>,
-) -> anyhow::Result<BTreeMap<crate::config::Name, Upstream>> {
+    metrics: &Metrics,
+) -> anyhow::Result<BTreeMap<Name, Upstream>> {
     let mut upstreams = BTreeMap::new();
     let mut unset = None;
     for (name, provider) in &config.providers {
         let why = || format!("the provider `{}` can't be used", name.as_str());
-        let key: Option<Secret> = match provider.key.as_ref().map(|key| key.resolve(env)) {
-            Some(Err(error @ SecretError::Unset(_))) => {
-                tracing::warn!(provider = name.as_str(), %error, "calls to this provider are refused");
-                // Of several, the default provider's is the one that was forgotten.
-                if unset.is_none() || *name == config.default_provider {
-                    unset = Some(anyhow::Error::new(error).context(why()));
+        let mut addresses = Vec::new();
+        for (number, (base, key)) in (1..).zip(provider.addresses()) {
+            match secret(key, env).with_context(why)? {
+                Ok(key) => {
+                    let attempts = metrics.attempts(name.as_str(), number);
+                    addresses.push(At { number, base: base.clone(), key, attempts });
                 }
-                continue;
+                Err(error) if number > 1 => {
+                    let provider = name.as_str();
+                    tracing::warn!(provider, address = number, %error, "this fallback is left out");
+                }
+                Err(error) => {
+                    tracing::warn!(provider = name.as_str(), %error, "calls to this provider are refused");
+                    // Of several, the default provider's is the one that was forgotten.
+                    if unset.is_none() || *name == config.default_provider {
+                        unset = Some(anyhow::Error::new(error).context(why()));
+                    }
+                    break;
+                }
             }
-            key => key.transpose().with_context(why)?,
+        }
+        if addresses.is_empty() {
+            continue;
+        }
+        let settings = Settings {
+            dialect: provider.dialect,
+            http2: provider.http2,
+            timeouts: provider.timeouts,
+            next_after: provider.next_after,
         };
-        let base = provider.base_url.clone();
-        let upstream = Upstream::new(provider.dialect, base, key.as_ref(), provider.timeouts);
-        upstreams.insert(name.clone(), upstream.with_context(why)?);
+        let fallbacks = addresses.split_off(1);
+        let first = addresses.remove(0);
+        upstreams
+            .insert(name.clone(), Upstream::new(settings, first, fallbacks).with_context(why)?);
     }
     match unset {
         Some(error) if upstreams.is_empty() => Err(error.context("no provider has its key")),
         _ => Ok(upstreams),
+    }
+}
+
+/// A provider's key, or why its variable is not set; an error if it is there and can't be used.
+fn secret(
+    source: Option<&SecretSource>,
+    env: Environment<'_>,
+) -> Result<Result<Option<Secret>, SecretError>, SecretError> {
+    match source.map(|source| source.resolve(env)).transpose() {
+        Err(error @ SecretError::Unset(_)) => Ok(Err(error)),
+        Err(error) => Err(error),
+        Ok(secret) => Ok(Ok(secret)),
     }
 }
 

@@ -27,21 +27,23 @@ mod prices;
 mod redis;
 mod scalar;
 mod secret;
+mod shared_ids;
 mod url;
 
 #[cfg(test)]
 mod tests;
 
 pub use choice::{
-    Administration, OnDisconnect, OnExhausted, OnOutage, SessionGrants, UnknownRoutes,
-    WhenExhausted,
+    Administration, Http2, OnDisconnect, OnExhausted, OnOutage, SessionGrants, Tenancy,
+    UnknownRoutes, WhenExhausted,
 };
 pub use error::ConfigError;
 pub use redis::{Place, Redis, RedisClock, RedisUrl, Replicas, Topology};
 pub use secret::{Secret, SecretError, SecretSource};
+pub use shared_ids::SharedIds;
 pub use url::{BaseUrl, LedgerUrl};
 
-use scalar::{count, scalar, size};
+use scalar::{count, optional, scalar, size};
 
 /// The default configuration, which documents every key.
 pub const DEFAULT: &str = include_str!("../config/gateway.toml");
@@ -74,6 +76,8 @@ pub struct Config {
     pub prices: PriceList,
     /// How work is read that has a price for each unit.
     pub metering: Metering,
+    /// How far one payment reaches.
+    pub tasks: Tasks,
     /// What is not passed on.
     pub refusal: Refusal,
     /// What happens while the ledger is away.
@@ -109,8 +113,40 @@ pub struct Provider {
     pub base_url: BaseUrl,
     /// Its key; `None` for a provider that needs none.
     pub key: Option<SecretSource>,
+    /// Whether accounts see each other's things there.
+    pub tenancy: Tenancy,
+    /// The things there that all accounts may use.
+    pub shared_ids: SharedIds,
+    /// Which HTTP is spoken with it.
+    pub http2: Http2,
     /// How long it may be silent.
     pub timeouts: Timeouts,
+    /// How long a call waits for an answer's head before it goes on to the next of `fallbacks`; without it, for ever.
+    pub next_after: Option<Duration>,
+    /// Where calls go that fail, in this order.
+    pub fallbacks: Vec<Fallback>,
+}
+
+/// `[[provider.NAME.fallback]]`: another address, another key, or both. What it doesn't say is as the provider has it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fallback {
+    /// What stands before every path.
+    #[serde(default, deserialize_with = "optional")]
+    pub base_url: Option<BaseUrl>,
+    /// Its key.
+    #[serde(default)]
+    pub key: FallbackKey,
+}
+
+/// The key of a fallback.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum FallbackKey {
+    /// The provider's.
+    #[default]
+    Same,
+    /// Its own; `None` for a server that needs none.
+    Own(Option<SecretSource>),
 }
 
 /// How long a provider may be silent.
@@ -169,6 +205,18 @@ pub struct Metering {
     pub drain_limit: Duration,
     /// What becomes of a WebSocket when its account's credits end.
     pub on_exhausted: OnExhausted,
+}
+
+/// `[tasks]`: what one payment is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tasks {
+    /// Calls of one task, the first among them.
+    #[serde(deserialize_with = "scalar")]
+    pub calls: NonZeroU32,
+    /// How long after the first one; at most 72 h.
+    #[serde(deserialize_with = "scalar")]
+    pub time: Duration,
 }
 
 /// `[refusal]`.
@@ -306,6 +354,20 @@ impl Config {
     /// What is in force, as a file that says the same. Secrets are named, as they are in every file.
     pub fn effective(&self) -> String {
         effective::text(self)
+    }
+}
+
+impl Provider {
+    /// Where its calls go and with which key: its own address first, then the fallbacks in their order.
+    pub fn addresses(&self) -> impl Iterator<Item = (&BaseUrl, Option<&SecretSource>)> {
+        let fallbacks = self.fallbacks.iter().map(|fallback| {
+            let key = match &fallback.key {
+                FallbackKey::Same => self.key.as_ref(),
+                FallbackKey::Own(key) => key.as_ref(),
+            };
+            (fallback.base_url.as_ref().unwrap_or(&self.base_url), key)
+        });
+        std::iter::once((&self.base_url, self.key.as_ref())).chain(fallbacks)
     }
 }
 

@@ -6,8 +6,10 @@
 mod account;
 mod amount;
 mod apply;
+mod claim;
 mod entry;
 mod id;
+mod job;
 mod lot;
 mod operation;
 mod period;
@@ -19,12 +21,16 @@ mod usage;
 pub use account::{Account, Broken, ExpiredHold, Funds, HOLDS_MAX, Hold, REMEMBERED_MILLIS};
 pub use amount::{AmountError, Credits};
 pub use apply::{Applied, apply, read};
+pub use claim::{
+    BadClaim, Claim, ClaimName, Claims, Decision, Fate, Repeated, SENT_AGAIN_MAX, Task, decide,
+};
 pub use entry::{Book, Entry, Fact};
-pub use id::{AccountId, BadAccountId, BadId, BadSourceId, Id, SourceId};
+pub use id::{AccountId, BadAccountId, BadFeature, BadId, BadSourceId, Feature, Id, SourceId};
+pub use job::{BadJob, CORRECTABLE_MILLIS, JOBS_MAX, Job, OpenJob};
 pub use lot::{Lot, LotKind, Part, Source};
 pub use operation::{Done, Operation, Refusal, Reply};
 pub use period::{Period, purchase_end};
-pub use price::{ModelGlob, Price, PriceList, PriceSource, Quote, Rule};
-pub use rates::Rates;
+pub use price::{Glob, Price, PriceList, PriceSource, Quote, Rule};
+pub use rates::{BadRates, Rates};
 pub use time::Timestamp;
 pub use usage::{BadWork, Basis, Unit, Usage, Work};

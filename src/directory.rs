@@ -15,6 +15,7 @@ use quick_cache::sync::Cache;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use crate::config::WhenExhausted;
 use crate::credit::{AccountId, Credits, Period, Timestamp};
 use crate::ledger::{Ledger, LedgerError};
 use crate::metrics::{CacheLookup, Metrics};
@@ -40,6 +41,10 @@ pub struct Record {
     pub zone: Tz,
     /// When the account was created.
     pub created: Timestamp,
+    /// The status of a call for which there are no credits, where it is not what the plan says.
+    // Left out where it says nothing, so that a step of an earlier version keeps its fingerprint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub when_exhausted: Option<WhenExhausted>,
 }
 
 impl Record {

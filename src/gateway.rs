@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, UPGRADE};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, UPGRADE};
 use http::{HeaderMap, Method, Request, Response, Uri, request};
 use hyper::body::Incoming;
 use tokio_util::sync::CancellationToken;
@@ -18,8 +18,11 @@ mod auth;
 mod balance;
 mod body;
 mod charging;
+mod claims;
+mod free;
 mod headers;
 mod hold;
+mod jobs;
 mod limits;
 mod meter;
 mod outage;
@@ -29,27 +32,32 @@ mod record;
 mod rejection;
 mod socket;
 mod stack;
+mod tenancy;
 mod upstream;
 
 pub use meter::{AfterLeaving, Answer};
 pub use socket::Sockets;
 pub use stack::stack;
-pub use upstream::{Upstream, UpstreamSetupError};
+pub use tenancy::Tenancy;
+pub use upstream::{At, Settings, Upstream, UpstreamSetupError};
 
 use auth::Caller;
 use body::{Budget, Outgoing, Unread};
 use charging::Charging;
 use headers::Told;
+use hold::Held;
+use jobs::{Jobs, Watch};
 use limits::Limits;
 use meter::Metered;
 use outage::Outage;
-use paced::Paced;
 use peek::Peek;
 use record::{Ending, Record};
 use rejection::Rejection;
+use upstream::Call;
 
+use crate::coding::Coding;
 use crate::config::{Config, Name, Plan};
-use crate::credit::{Credits, Id, Price};
+use crate::credit::{Credits, Feature, Id, Price};
 use crate::directory::{Check, Directory};
 use crate::ledger::{Charge, Clock, Ledger, Settler};
 use crate::metrics::{HoldOutcome, Metrics};
@@ -73,6 +81,8 @@ pub struct Gateway {
     clock: Clock,
     limits: Limits,
     outage: Outage,
+    jobs: Jobs,
+    tenancy: Tenancy,
     /// The memory for request bodies.
     bodies: Budget,
     after_leaving: AfterLeaving,
@@ -98,6 +108,8 @@ enum Outcome {
 struct Passing {
     metered: Option<Box<Metered>>,
     sieve: Option<Sieve>,
+    /// Reads what the answer says of a job.
+    watch: Option<Box<Watch>>,
 }
 
 impl Gateway {
@@ -113,7 +125,9 @@ impl Gateway {
     ) -> Self {
         let bodies = Budget::new(config.limits.buffered_bodies);
         let limits = Limits::new();
+        let tenancy = Tenancy::new(ledger.clone(), Arc::clone(&clock));
         let outage = Outage::new(config.outage.clone(), Arc::clone(&metrics));
+        let jobs = Jobs::new(ledger.clone(), settler.clone(), Arc::clone(&metrics));
         let stop = CancellationToken::new();
         let after_leaving = AfterLeaving { read_on: config.metering.read_on(), stop };
         let sockets = Sockets::new(config.limits.connections, config.limits.drain);
@@ -127,6 +141,8 @@ impl Gateway {
             clock,
             limits,
             outage,
+            jobs,
+            tenancy,
             bodies,
             after_leaving,
             sockets,
@@ -141,6 +157,11 @@ impl Gateway {
     /// Cancelled when the last client has been served: no answer is read on any more whose client has left.
     pub fn served(&self) -> CancellationToken {
         self.after_leaving.stop.clone()
+    }
+
+    /// Whose things are whose; it may still be writing some down when the last client has been served.
+    pub fn tenancy(&self) -> Tenancy {
+        self.tenancy.clone()
     }
 
     /// Answers a request; never fails. Notes what became of it.
@@ -179,8 +200,8 @@ impl Gateway {
         request: Request<Incoming>,
         record: &mut Record,
     ) -> Result<Outcome, Rejection> {
-        let (head, body) = request.into_parts();
-        let mut body = Unread::new(body);
+        let (mut head, body) = request.into_parts();
+        let body = Unread::new(body);
         let place = self.place(&head, record)?;
         let is_metered = matches!(place.route.class, Class::Metered | Class::Realtime);
         let check = if is_metered { Check::Hold } else { Check::Age };
@@ -198,28 +219,36 @@ impl Gateway {
             return self.open_socket((protocol, terms), head, caller, &target, record).await;
         }
         if matches!(terms, Terms::Free) {
-            let body = body.take().ok_or(Rejection::Internal)?;
-            let body = Outgoing::Through(Paced::new(body, self.config.limits.body_idle_timeout));
-            let response = self.send(&target, head, body, false, record).await?;
-            return Ok(Outcome::Passed(response, Passing::default()));
+            return self.pass_free(&target, head, body, &caller.record.account, record).await;
         }
 
         let limits = &self.config.limits;
         let pause = limits.body_idle_timeout;
-        let (bytes, budgeted) =
-            body::read_whole(body, limits.metered_body, pause, &self.bodies).await?;
-        let peek = peeked(&head, &target.place, &bytes)?;
-        let quoted = self.quote(terms, &target, &peek)?;
-        record.model = peek.model;
+        let (limit, budget) = (limits.metered_body, &self.bodies);
+        let body = body::read_whole(body, limit, pause, budget).await?;
+        let body = body.decoded(&head.headers, limit, budget)?;
+        let text = body.text();
+        let peek = peeked(&head, &target.place, text)?;
+        let things = self.things_named(&head, &target.place, text)?;
+        let made = self.made_by(&head, &target.place, text, &caller);
+        let feature = claims::feature(&head.headers)?;
+        let priced_by = feature.as_ref().filter(|_| claims::is_service(&caller));
+        let quoted = self.quote(terms, &target, &peek, priced_by.map(Feature::as_str))?;
+        (record.model, record.feature) = (peek.model, feature);
         let route = target.place.route;
         let is_form = has_token(&head.headers, &CONTENT_TYPE, "multipart/form-data");
-        let charging = Charging::of(&quoted, route.language, route.operation, is_form, &bytes);
-        let (bytes, sieve) = charging.request(peek.stream, bytes)?;
+        let charging = Charging::of(&quoted, route.language, route.operation, is_form, text);
+        let (price, tasks) = (charging.held(), self.config.tasks);
+        let claims = claims::claims(&head, &caller, &target.place, text, price.is_zero(), tasks)?;
+        let changed = charging.asked(peek.stream, text)?;
+        let sieve = changed.as_ref().map(|_| Sieve::default());
         let running = self.limits.run(&caller, &plan.pace)?;
+        let Held { call, funds, rides } =
+            self.hold(&head, caller, price, (claims.as_ref(), &things), record).await?;
+        let charging = if rides { Charging::PerCall(Credits::ZERO) } else { charging };
         let price = charging.held();
-        let (call, funds) = self.hold(&head, caller, price, record).await?;
         // From here on the guard sees to it that the hold is resolved: dropped, it gives the credits back.
-        let body = Outgoing::whole(bytes, budgeted);
+        let body = body.outgoing(changed, &mut head.headers);
         let mut response = self.send(&target, head, body, true, record).await?;
 
         let did_work = response.status().is_success();
@@ -234,9 +263,14 @@ impl Gateway {
             return Ok(Outcome::Passed(response, Passing::default()));
         }
         let meter = charging.meter(evidence(route, response.headers()), response.headers());
+        let made = made.map(|made| made.of_answer(response.headers()));
         let (after, metrics) = (self.after_leaving.clone(), Arc::clone(&self.metrics));
-        let metered = Some(Box::new(Metered { call, meter, after, metrics, running }));
-        Ok(Outcome::Passed(response, Passing { metered, sieve }))
+        let key = claims.and_then(|claims| claims.key);
+        let metered = Metered { call, meter, after, metrics, key, running, made };
+        Ok(Outcome::Passed(
+            response,
+            Passing { metered: Some(Box::new(metered)), sieve, watch: None },
+        ))
     }
 
     /// Finds the provider and classifies the path that it will be sent.
@@ -286,9 +320,15 @@ impl Gateway {
         Ok(target.place.terms(method, &self.config.refusal)?)
     }
 
-    fn quote(&self, terms: Terms, target: &Target<'_>, peek: &Peek) -> Result<Price, Rejection> {
+    fn quote(
+        &self,
+        terms: Terms,
+        target: &Target<'_>,
+        peek: &Peek,
+        feature: Option<&str>,
+    ) -> Result<Price, Rejection> {
         let models: Vec<&str> = peek.model.iter().chain(&peek.others).map(String::as_str).collect();
-        let quoted = target.place.quote(terms, &self.config.prices, &models);
+        let quoted = target.place.quote(terms, &self.config.prices, &models, feature);
         let unpriced = || {
             let operation = target.place.route.operation.as_str();
             if models.is_empty() { operation.to_owned() } else { models.join("`, `") }
@@ -302,21 +342,15 @@ impl Gateway {
         target: &Target<'_>,
         head: request::Parts,
         body: Outgoing,
-        plain_answer: bool,
+        metered: bool,
         record: &mut Record,
     ) -> Result<Response<Incoming>, Rejection> {
         let query = head.uri.query().map(credentials::query_without_key);
-        let upstream = target.upstream;
-        let (method, headers) = (head.method, head.headers);
-        let request =
-            upstream.request(method, &target.place, query.as_deref(), headers, body, plain_answer);
-        let request = request.map_err(|error| {
-            tracing::error!(%error, "a request could not be made");
-            Rejection::Internal
-        })?;
+        let (method, headers, place) = (head.method, head.headers, &target.place);
+        let call = Call { method, place, query: query.as_deref(), headers, body, metered };
         self.metrics.sent(record.started.elapsed());
         let sent = Instant::now();
-        let answer = upstream.send(request).await;
+        let answer = target.upstream.send(call, &mut record.tries).await;
         record.upstream = Some(sent.elapsed());
         match answer {
             Ok(response) => {
@@ -336,7 +370,7 @@ impl Gateway {
     fn pass(
         &self,
         response: Response<Incoming>,
-        Passing { metered, sieve }: Passing,
+        Passing { metered, sieve, watch }: Passing,
         mut record: Record,
     ) -> Response<Answer> {
         record.status = Some(response.status());
@@ -344,11 +378,13 @@ impl Gateway {
         let is_stream = STREAMS.iter().any(|kind| has_token(&head.headers, &CONTENT_TYPE, kind));
         let stream = is_stream.then(|| self.metrics.stream_opened());
         let is_sse = has_token(&head.headers, &CONTENT_TYPE, "text/event-stream");
-        let sieve = sieve.filter(|_| is_sse);
+        // A chunk can't be taken out of a compressed stream.
+        let is_plain = Coding::of(&head.headers) == Ok(None);
+        let sieve = sieve.filter(|_| is_sse && is_plain);
         if sieve.is_some() {
             head.headers.remove(CONTENT_LENGTH);
         }
-        let body = Answer::passed(body, sieve, metered, record, stream);
+        let body = Answer::passed(body, sieve, metered, watch, record, stream);
         Response::from_parts(head, body)
     }
 
@@ -374,7 +410,6 @@ fn asked<'r>(method: &'r Method, uri: &'r Uri, headers: &HeaderMap) -> policy::A
 }
 
 fn peeked(head: &request::Parts, place: &Place<'_>, body: &Bytes) -> Result<Peek, Rejection> {
-    let text = |name: HeaderName| head.headers.get(name).and_then(|value| value.to_str().ok());
     let at = place.route.model;
     let model = match at {
         ModelAt::Query => peek::model_in_query(head.uri.query().unwrap_or_default())?,
@@ -386,10 +421,23 @@ fn peeked(head: &request::Parts, place: &Place<'_>, body: &Bytes) -> Result<Peek
         | ModelAt::Multipart
         | ModelAt::JsonOrMultipart
         | ModelAt::Absent => {
-            return Ok(peek::peek(at, text(CONTENT_TYPE), text(CONTENT_ENCODING), body)?);
+            let kind = the_only(&head.headers, &CONTENT_TYPE, "content-type")?;
+            return Ok(peek::peek(at, kind, body)?);
         }
     };
     Ok(Peek { model, ..Peek::default() })
+}
+
+/// The text of a header that decides how a body is read. Of two the provider might take the other one.
+fn the_only<'h>(
+    headers: &'h HeaderMap,
+    name: &HeaderName,
+    header: &'static str,
+) -> Result<Option<&'h str>, peek::Malformed> {
+    let mut values = headers.get_all(name).iter();
+    let (first, surplus) = (values.next(), values.next());
+    let text = first.map(HeaderValue::to_str).transpose();
+    text.ok().filter(|_| surplus.is_none()).ok_or(peek::Malformed::DoubtfulHeader { header })
 }
 
 fn evidence(route: Route, headers: &HeaderMap) -> Evidence {
@@ -397,7 +445,7 @@ fn evidence(route: Route, headers: &HeaderMap) -> Evidence {
         return Evidence::unreadable(route.language);
     }
     let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-    Evidence::for_response(route.language, text(CONTENT_TYPE), text(CONTENT_ENCODING))
+    Evidence::for_response(route.language, text(CONTENT_TYPE))
 }
 
 /// Whether a header lists `token`, alone or before a parameter.

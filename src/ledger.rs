@@ -10,17 +10,20 @@ pub mod audit;
 mod fingerprint;
 pub mod journal;
 pub mod migration;
+pub mod owned;
 pub mod redis;
 mod settler;
 pub mod sqlite;
 
 pub use settler::{Call, Charge, Settler, Slot};
 
+use crate::config::WhenExhausted;
 use crate::credit::{
-    Account, AccountId, Credits, Entry, Id, Operation, Period, Refusal, Reply, Source, SourceId,
-    Timestamp,
+    Account, AccountId, ClaimName, Claims, Credits, Entry, Id, Operation, Period, Refusal,
+    Repeated, Reply, Source, SourceId, Timestamp,
 };
 use crate::directory::{Key, KeyHash, KnownKey, Record};
+use owned::{Owned, Thing};
 
 /// Tells the time: an argument wherever it matters, so that a test can hold it.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -61,6 +64,8 @@ pub enum Change {
     Gate { account: AccountId, until: Timestamp },
     /// The plan changes; the open plan lot follows.
     Plan { account: AccountId, plan: String, allowance: Credits },
+    /// Calls without credits are answered with this status, or with the plan's.
+    WhenExhausted { account: AccountId, status: Option<WhenExhausted> },
     /// A new key.
     IssueKey { key: Key, hash: KeyHash },
     /// A key is refused from now on.
@@ -80,6 +85,15 @@ pub enum Changed {
     NoSuchKey,
     /// The ledger refused the step.
     Refused(Refusal),
+}
+
+/// What came of a hold whose call may belong to others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Claimed {
+    /// The hold's answer; `rides`: nothing was held, since another call pays for this one.
+    Answered { reply: Reply, rides: bool },
+    /// The call repeats one that is not to be made again. Nothing was asked of the account.
+    Repeated(Repeated),
 }
 
 /// The store of accounts. Cheap to clone.
@@ -102,6 +116,78 @@ impl Ledger {
         match self {
             Self::Sqlite(store) => store.apply(account, id, operation).await,
             Self::Redis(store) => store.apply(account, id, operation).await,
+        }
+    }
+
+    /// Carries out `hold`, an [`Operation::Hold`], for a call that may repeat another one or be a part of a task, in one step with its claims.
+    pub async fn hold(
+        &self,
+        account: &AccountId,
+        id: Id,
+        hold: Operation,
+        claims: Claims,
+    ) -> Result<Claimed, LedgerError> {
+        match self {
+            Self::Sqlite(store) => store.hold(account, id, hold, claims).await,
+            Self::Redis(store) => store.hold(account, id, hold, claims).await,
+        }
+    }
+
+    /// The answer to the attempt `id` reached its client whole.
+    pub async fn delivered(
+        &self,
+        account: &AccountId,
+        key: ClaimName,
+        id: Id,
+    ) -> Result<(), LedgerError> {
+        match self {
+            Self::Sqlite(store) => store.delivered(account, key, id).await,
+            Self::Redis(store) => store.delivered(account, key, id).await,
+        }
+    }
+
+    /// The same, if `account` owns all of `things`; nothing, and nothing is done, if it doesn't. One step, as without them.
+    pub async fn apply_if_owned(
+        &self,
+        account: &AccountId,
+        id: Id,
+        operation: Operation,
+        things: &[Thing],
+    ) -> Result<Option<Reply>, LedgerError> {
+        if things.is_empty() {
+            return self.apply(account, id, operation).await.map(Some);
+        }
+        match self {
+            Self::Sqlite(store) => store.apply_if_owned(account, id, operation, things).await,
+            Self::Redis(store) => store.apply_if_owned(account, id, &operation, things).await,
+        }
+    }
+
+    /// Which of `things` belong to `account`, in their order.
+    pub async fn owns(
+        &self,
+        account: &AccountId,
+        things: &[Thing],
+    ) -> Result<Vec<bool>, LedgerError> {
+        match self {
+            Self::Sqlite(store) => store.owns(account, things).await,
+            Self::Redis(store) => store.owns(account, things).await,
+        }
+    }
+
+    /// `account` owns these from now on. Repeating it changes nothing.
+    pub async fn own(&self, account: &AccountId, owned: &[Owned]) -> Result<(), LedgerError> {
+        match self {
+            Self::Sqlite(store) => store.own(account, owned).await,
+            Self::Redis(store) => store.own(account, owned).await,
+        }
+    }
+
+    /// `account` doesn't own `thing` any more.
+    pub async fn forget(&self, account: &AccountId, thing: Thing) -> Result<(), LedgerError> {
+        match self {
+            Self::Sqlite(store) => store.forget(account, thing).await,
+            Self::Redis(store) => store.forget(account, &thing).await,
         }
     }
 

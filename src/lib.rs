@@ -8,6 +8,8 @@ pub mod policy;
 
 pub mod provider;
 
+pub mod coding;
+
 pub mod credit;
 
 pub mod ledger;

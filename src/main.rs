@@ -3,5 +3,7 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    creditgate::cli::run()
+    let code = creditgate::cli::run();
+    creditgate::telemetry::flush();
+    code
 }

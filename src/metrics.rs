@@ -26,9 +26,9 @@ mod unknown;
 pub use labels::{CacheLookup, HoldOutcome, LedgerResult, Unheld};
 
 use labels::{
-    CacheLabels, ChargeLabels, FailureLabels, HoldLabels, LedgerLabels, LedgerTimeLabels,
-    RefusalLabels, RequestLabels, RequestTimeLabels, StatusClass, UnheldLabels, UnitLabels,
-    UnknownLabels,
+    AttemptLabels, CacheLabels, ChargeLabels, FailureLabels, HoldLabels, LedgerLabels,
+    LedgerTimeLabels, RefusalLabels, RequestLabels, RequestTimeLabels, StatusClass, UnheldLabels,
+    UnitLabels, UnknownLabels,
 };
 use unknown::UnknownRoutes;
 
@@ -75,6 +75,8 @@ vocabulary! {
     upstream_time: Histogram = "upstream_head_seconds", long();
     /// Calls that failed between gateway and provider, by kind of failure.
     upstream_failures: Family<FailureLabels, Counter> = "upstream_failures", Family::default();
+    /// Tries to have a call answered, by provider, address (1 is the provider's own, then its fallbacks) and outcome.
+    upstream_attempts: Family<AttemptLabels, Counter> = "upstream_attempts", Family::default();
     /// Connections open now.
     connections: Gauge = "connections", Gauge::default();
     /// Requests whose answer has not ended yet.
@@ -85,6 +87,8 @@ vocabulary! {
     charged: Counter<u64, AtomicU64> = "charged_microcredits", Counter::default();
     /// Calls charged, by what the charge is based on.
     charges: Family<ChargeLabels, Counter> = "charges", Family::default();
+    /// Charges of jobs that were corrected when their end was seen, up or down.
+    job_corrections: Counter = "job_corrections", Counter::default();
     /// Work that was charged by its units, by unit; seconds of sound in milliseconds.
     work: Family<UnitLabels, Counter> = "work_units", Family::default();
     /// Holds on credits that ended, by outcome.
@@ -154,6 +158,21 @@ impl Metrics {
         self.upstream_failures.get_or_create(&FailureLabels { kind }).inc();
     }
 
+    /// Counts the tries at one address of a provider: 1 is its own, then come its fallbacks.
+    pub fn attempts(&self, provider: &str, address: u32) -> Attempts {
+        let counter = |outcome| {
+            let provider = provider.to_owned();
+            let labels = AttemptLabels { provider, address, outcome };
+            self.upstream_attempts.get_or_create(&labels).clone()
+        };
+        Attempts {
+            answered: counter("answered"),
+            failed: counter("failed"),
+            away: counter("away"),
+            slow: counter("slow"),
+        }
+    }
+
     /// A connection is open as long as the guard lives.
     pub fn connection_opened(&self) -> Open {
         Open::one_more(&self.connections)
@@ -167,6 +186,11 @@ impl Metrics {
     /// A streamed answer is open as long as the guard lives.
     pub fn stream_opened(&self) -> Open {
         Open::one_more(&self.streams)
+    }
+
+    /// The charge of a job is to be corrected.
+    pub fn job_corrected(&self) {
+        self.job_corrections.inc();
     }
 
     /// An account paid for a call, or for its work.
@@ -240,6 +264,19 @@ impl Default for Metrics {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// What became of the tries at one address of a provider.
+#[derive(Clone, Debug)]
+pub struct Attempts {
+    /// It answered.
+    pub answered: Counter,
+    /// It answered that it can't do the work now: 408, 429 or 5xx.
+    pub failed: Counter,
+    /// No connection, or no answer on it.
+    pub away: Counter,
+    /// No answer in time.
+    pub slow: Counter,
 }
 
 /// Something that is open until this is dropped.

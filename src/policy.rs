@@ -146,24 +146,33 @@ impl Place<'_> {
 
     /// What a call for one of `models` costs on these terms: the price of the dearest, since the provider chooses.
     /// Nothing when no rule prices one of them, which refuses it.
-    pub fn quote(&self, terms: Terms, prices: &PriceList, models: &[&str]) -> Option<Quoted> {
+    /// `feature`: what the call is for, where that may decide.
+    pub fn quote(
+        &self,
+        terms: Terms,
+        prices: &PriceList,
+        models: &[&str],
+        feature: Option<&str>,
+    ) -> Option<Quoted> {
         match terms {
             Terms::Free => Some(Quoted { price: Price::PerCall(Credits::ZERO), rule: None }),
             Terms::Fixed(price) => Some(Quoted { price: Price::PerCall(price), rule: None }),
-            Terms::Priced => dearest(self.provider, self.route.operation, prices, models),
+            Terms::Priced => dearest(self.provider, self.route.operation, prices, models, feature),
         }
     }
 }
 
-/// What the price list says of `operation` for one of `models`: the price of the dearest.
+/// What the price list says of `operation` for one of `models`: the price of the dearest. `feature`: what it is for, where
+/// that may decide.
 pub fn dearest(
     provider: &Name,
     operation: Operation,
     prices: &PriceList,
     models: &[&str],
+    feature: Option<&str>,
 ) -> Option<Quoted> {
     let one = |model: Option<&str>| {
-        let quote = prices.quote(provider.as_str(), operation.as_str(), model)?;
+        let quote = prices.quote(provider.as_str(), operation.as_str(), model, feature)?;
         Some(Quoted { price: quote.price, rule: Some(quote.rule) })
     };
     if models.is_empty() {
@@ -207,7 +216,7 @@ mod tests {
         let place = place(config, asked).unwrap();
         let what = match place.terms(&method, &config.refusal) {
             Err(denied) => format!("{denied:?}"),
-            Ok(terms) => match place.quote(terms, &config.prices, &[]) {
+            Ok(terms) => match place.quote(terms, &config.prices, &[], None) {
                 None => "no price".to_owned(),
                 Some(Quoted { price: Price::PerUnit(_), .. }) => "units".to_owned(),
                 Some(Quoted { price: Price::PerCall(price), rule: Some(rule) }) => {

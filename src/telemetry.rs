@@ -3,10 +3,17 @@
 //! Knows how a line looks and which lines are shown, and nothing of what they say.
 
 use std::io::IsTerminal;
+use std::sync::OnceLock;
 
 use serde::Deserialize;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+
+mod line;
+mod lines;
+
+use line::Line;
+use lines::Lines;
 
 /// How a line of the log looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -42,24 +49,38 @@ pub enum TelemetryError {
         "RUST_LOG is not a log filter: {0}; write for instance `info` or `warn,creditgate=debug`, or unset it"
     )]
     Filter(#[from] tracing_subscriber::filter::ParseError),
+    /// The thread that writes it.
+    #[error("no thread for the log could be started: {0}")]
+    Thread(#[from] std::io::Error),
     /// The process has a log already.
     #[error("the log was started twice in one process: {0}")]
     Started(#[from] TryInitError),
 }
 
+/// The lines of this process, once its log has started.
+static LINES: OnceLock<Lines> = OnceLock::new();
+
 /// Starts the log of this process. `rust_log` is the variable `RUST_LOG`, which replaces `level` when it is set.
 pub fn start(format: Format, level: Level, rust_log: Option<&str>) -> Result<(), TelemetryError> {
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter(level, rust_log)?)
-        .with_writer(std::io::stderr)
         // It would complain of a log that can't be written to where it can't write, and panic.
-        .log_internal_errors(false)
-        .with_ansi(std::io::stderr().is_terminal());
-    match format {
-        Format::Text => log.finish().try_init()?,
-        Format::Json => log.json().flatten_event(true).finish().try_init()?,
+        .log_internal_errors(false);
+    if format == Format::Text && std::io::stderr().is_terminal() {
+        // Somebody looks on: in colours, and at once.
+        return Ok(log.with_writer(std::io::stderr).finish().try_init()?);
     }
+    let lines = Lines::start()?;
+    log.event_format(Line(format)).with_writer(lines.clone()).finish().try_init()?;
+    LINES.get_or_init(|| lines);
     Ok(())
+}
+
+/// Writes what was logged and is not written yet: before the process ends.
+pub fn flush() {
+    if let Some(lines) = LINES.get() {
+        lines.flush();
+    }
 }
 
 fn filter(level: Level, rust_log: Option<&str>) -> Result<EnvFilter, TelemetryError> {

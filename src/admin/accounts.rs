@@ -8,11 +8,11 @@ use chrono_tz::Tz;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use super::input::{Asked, Body, Gate, Instant, Named, Page};
+use super::input::{Asked, Body, Exhausted, Gate, Instant, Named, Page};
 use super::keys::KeyShown;
 use super::problem::{Kind, Problem};
 use super::{Admin, fresh_id};
-use crate::config::{Name, Plan};
+use crate::config::{Name, Plan, WhenExhausted};
 use crate::credit::{AccountId, Credits};
 use crate::directory::Record;
 use crate::ledger::{Change, Changed};
@@ -29,6 +29,8 @@ pub(super) struct New {
     time_zone: Option<String>,
     /// Open, if it isn't said.
     gate: Option<Gate>,
+    /// As the plan says, if it isn't said.
+    when_exhausted: Option<Exhausted>,
 }
 
 #[derive(Deserialize)]
@@ -43,6 +45,12 @@ pub(super) struct NewPlan {
     plan: String,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewExhausted {
+    status: Exhausted,
+}
+
 /// An account's record, in words.
 #[derive(Serialize)]
 pub(super) struct RecordShown {
@@ -51,6 +59,8 @@ pub(super) struct RecordShown {
     anchor: Option<String>,
     time_zone: &'static str,
     created: Option<String>,
+    /// 402 or 429; nothing, if it is as the plan says.
+    when_exhausted: Option<u16>,
     version: u64,
 }
 
@@ -85,6 +95,7 @@ impl From<&Record> for RecordShown {
             anchor: rfc3339(record.anchor),
             time_zone: record.zone.name(),
             created: rfc3339(record.created),
+            when_exhausted: record.when_exhausted.map(WhenExhausted::status),
             version: record.version,
         }
     }
@@ -109,6 +120,7 @@ pub(super) async fn create(
         anchor: new.anchor.map_or(now, |Instant(anchor)| anchor),
         zone,
         created: now,
+        when_exhausted: new.when_exhausted.and_then(|Exhausted(status)| status),
     };
     let gate_until = new.gate.unwrap_or(Gate::Open).until(admin.now());
     let account = record.account.clone();
@@ -164,6 +176,16 @@ pub(super) async fn plan(
 ) -> Result<Json<Shown>, Problem> {
     let allowance = admin.named_plan(&new.plan)?.monthly_credits;
     let change = Change::Plan { account: account.clone(), plan: new.plan, allowance };
+    admin.change(&account, change).await.map(Json)
+}
+
+pub(super) async fn when_exhausted(
+    State(admin): State<Arc<Admin>>,
+    Named(account): Named<AccountId>,
+    Body(new): Body<NewExhausted>,
+) -> Result<Json<Shown>, Problem> {
+    let NewExhausted { status: Exhausted(status) } = new;
+    let change = Change::WhenExhausted { account: account.clone(), status };
     admin.change(&account, change).await.map(Json)
 }
 

@@ -95,6 +95,8 @@ struct Story {
     owed: Credits,
     /// What it was charged for, where that decided the amount.
     work: Option<Work>,
+    /// What the job that it began had been charged, before that was corrected.
+    corrected: Option<(Timestamp, Credits)>,
     ending: Ending,
 }
 
@@ -166,6 +168,17 @@ impl Story {
             }
             Fact::Release { .. } => self.ending = Ending::Released { at },
             Fact::HoldExpired { done, .. } => self.ending = Ending::Expired { at, charged: *done },
+            Fact::Correct { charged: total, before, repaid, owed, work, .. } => {
+                self.owed = self.owed.saturating_sub(*repaid).saturating_add(*owed);
+                (self.work, self.corrected) = (*work, Some((at, *before)));
+                match &mut self.ending {
+                    Ending::None | Ending::Released { .. } => {}
+                    Ending::Charged { charged, .. }
+                    | Ending::Expired { charged, .. }
+                    | Ending::ChargedLate { charged, .. }
+                    | Ending::LetThrough { charged, .. } => *charged = *total,
+                }
+            }
             // None of them is about a call.
             Fact::Grant { .. }
             | Fact::Gate { .. }
@@ -283,6 +296,13 @@ impl Story {
     }
 
     fn why(&self) -> String {
+        if let Some((at, before)) = self.corrected {
+            let work = self
+                .work
+                .as_ref()
+                .map_or_else(|| "because the job did no work".to_owned(), what_for);
+            return format!("{work} (corrected from {before} at {})", instant(at));
+        }
         let work = self.work.as_ref();
         work.map_or_else(|| "because the provider did the work".to_owned(), what_for)
     }

@@ -113,6 +113,18 @@ fn details(fact: &Fact) -> String {
                 told(work.as_ref())
             )
         }
+        Fact::Correct { charged, before, back, repaid, lost, parts, owed, work, .. } => {
+            let repaid = some(*repaid, |repaid| format!("; the debt is {repaid} less"));
+            let lost = some(*lost, |lost| format!("; {lost} came from lots that have ended"));
+            let owed = some(*owed, |owed| format!("; {owed} more is owed"));
+            let back =
+                if back.is_empty() { String::new() } else { format!("; back{}", of_lots(back)) };
+            format!(
+                "{charged} charged in all, corrected from {before}{}{back}{repaid}{lost}{owed}{}",
+                of_lots(parts),
+                told(work.as_ref())
+            )
+        }
         Fact::Release { .. } => "given back; nothing charged".to_owned(),
         Fact::HoldExpired { done, parts, .. } => {
             format!("the hold ran out; {done} charged{}, the rest given back", of_lots(parts))

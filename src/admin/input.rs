@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::problem::{Kind, Problem};
+use crate::config::WhenExhausted;
 use crate::credit::{Credits, Timestamp};
 use crate::statement::rfc3339;
 
@@ -114,6 +115,23 @@ impl FromStr for Instant {
 impl<'de> Deserialize<'de> for Instant {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         String::deserialize(from)?.parse().map_err(D::Error::custom)
+    }
+}
+
+/// The status of calls without credits: 402, 429, or what the plan says.
+#[derive(Clone, Copy)]
+pub(super) struct Exhausted(pub Option<WhenExhausted>);
+
+impl<'de> Deserialize<'de> for Exhausted {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let value = serde_json::Value::deserialize(from)?;
+        let status = value.as_u64().and_then(WhenExhausted::of_status);
+        if status.is_some() || value == "plan" {
+            return Ok(Self(status));
+        }
+        Err(D::Error::custom(
+            "the status without credits is 402, 429, or `plan` for what the plan says",
+        ))
     }
 }
 

@@ -12,7 +12,7 @@ use super::Admin;
 use super::input::Body;
 use super::problem::Problem;
 use crate::config::Config;
-use crate::credit::{Credits, Price, PriceSource, Rates, Unit};
+use crate::credit::{Credits, Feature, Price, PriceSource, Rates, Unit};
 use crate::policy::{self, Denied, Place, Quoted, Terms};
 use crate::provider::{Class, Dialect};
 use crate::statement::Decimal;
@@ -24,6 +24,8 @@ pub(super) struct Asked {
     /// As a client sends it; a query is not looked at.
     path: String,
     model: Option<String>,
+    /// What a service key says that it is for.
+    feature: Option<Feature>,
     /// Whether it asks for a WebSocket. It doesn't, if it isn't said.
     #[serde(default)]
     upgrade: bool,
@@ -83,7 +85,10 @@ pub(super) async fn route(
         policy::Asked { method: &method, upgrade: asked.upgrade, hint: asked.dialect, path },
     );
     let verdict = match &place {
-        Ok(place) => verdict(&admin.config, place, &method, asked.model.as_deref()),
+        Ok(place) => {
+            let feature = asked.feature.as_ref().map(Feature::as_str);
+            verdict(&admin.config, place, &method, asked.model.as_deref(), feature)
+        }
         Err(error) => {
             Verdict::refused(format!("Refused, because the path has no single reading. {error}"))
         }
@@ -110,7 +115,13 @@ pub(super) async fn route(
     }))
 }
 
-fn verdict(config: &Config, place: &Place<'_>, method: &Method, model: Option<&str>) -> Verdict {
+fn verdict(
+    config: &Config,
+    place: &Place<'_>,
+    method: &Method,
+    model: Option<&str>,
+    feature: Option<&str>,
+) -> Verdict {
     if place.asks_balance(method) {
         let explanation =
             "Answered by the gateway itself with the account's balance, without charge.";
@@ -125,7 +136,7 @@ fn verdict(config: &Config, place: &Place<'_>, method: &Method, model: Option<&s
         Err(denied) => return Verdict::refused(why_denied(denied).to_owned()),
     };
     let models: Vec<&str> = model.into_iter().collect();
-    let Some(quoted) = place.quote(terms, &config.prices, &models) else {
+    let Some(quoted) = place.quote(terms, &config.prices, &models, feature) else {
         let model = model.map_or("without a model".to_owned(), |model| format!("for `{model}`"));
         return Verdict::refused(format!(
             "Refused, because no rule prices a call {model} and there is no [price.default]."

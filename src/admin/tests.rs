@@ -428,7 +428,7 @@ async fn a_refund_is_told_cumulatively() {
     assert_eq!(void(2).await, (json!(0), json!(0)), "a repeated message");
     assert_eq!(void(3).await, (json!(1), json!(0)));
     let call = api.hold(1).await;
-    api.apply(call, Operation::Settle { amount: Credits::whole(1), work: None }).await;
+    api.apply(call, Operation::Settle { amount: Credits::whole(1), work: None, job: None }).await;
     assert_eq!(void(5).await, (json!(1), json!(1)), "what was used is owed");
     assert_eq!(api.get("/accounts/acme/balance").await.1["owed"], 1);
     let unknown =
@@ -445,7 +445,7 @@ async fn the_ledger_is_told_in_words() {
     )
     .await;
     let call = api.hold(1).await;
-    api.apply(call, Operation::Settle { amount: Credits::whole(1), work: None }).await;
+    api.apply(call, Operation::Settle { amount: Credits::whole(1), work: None, job: None }).await;
     let (_, all) = api.get("/accounts/acme/ledger").await;
     let kinds: Vec<_> =
         all["entries"].as_array().unwrap().iter().map(|e| e["kind"].as_str().unwrap()).collect();
@@ -477,14 +477,15 @@ async fn a_call_is_explained_from_its_hold_to_its_end() {
     let [settled, released, expired, late] =
         [api.hold(2).await, api.hold(2).await, api.hold(2).await, api.hold(2).await];
     assert_eq!(explained(settled).await["state"], "running");
-    api.apply(settled, Operation::Settle { amount: Credits::whole(1), work: None }).await;
+    api.apply(settled, Operation::Settle { amount: Credits::whole(1), work: None, job: None })
+        .await;
     api.apply(released, Operation::Release).await;
     let done = Credits::whole(1);
     let beat = Operation::Extend { beat: 1, more: Credits::ZERO, ttl_millis: 60_000, done };
     api.apply(expired, beat).await;
     api.pass(61_000);
     assert_eq!(explained(late).await["state"], "expired", "before anybody has written it down");
-    api.apply(late, Operation::Settle { amount: Credits::whole(2), work: None }).await;
+    api.apply(late, Operation::Settle { amount: Credits::whole(2), work: None, job: None }).await;
 
     for (call, state, charged, beats, words) in [
         (
@@ -506,8 +507,12 @@ async fn a_call_is_explained_from_its_hold_to_its_end() {
         assert!(sentence.contains(words), "{sentence}");
     }
     let [through, unpaid] = [api.fresh_id(), api.fresh_id()];
-    let charge =
-        |credits| Operation::Charge { amount: Credits::whole(credits), period: None, work: None };
+    let charge = |credits| Operation::Charge {
+        amount: Credits::whole(credits),
+        period: None,
+        work: None,
+        job: None,
+    };
     api.apply(through, charge(2)).await;
     api.apply(unpaid, charge(300)).await;
     for (call, charged, owed, words) in [

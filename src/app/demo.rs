@@ -127,6 +127,7 @@ async fn accounts(ledger: &Ledger) -> anyhow::Result<Vec<(&'static str, NewSecre
             anchor: at,
             zone: chrono_tz::Tz::UTC,
             created: at,
+            when_exhausted: None,
         };
         let gate_until = if open { Timestamp::MAX } else { Timestamp::MIN };
         ledger.change(fresh_id(), Change::Create { record, gate_until }).await?;

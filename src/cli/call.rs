@@ -23,7 +23,7 @@ impl Call {
         Self { method: Method::GET, path, body: None, show, notice: None }
     }
 
-    fn post(path: String, body: Value, show: Show) -> Self {
+    pub(super) fn post(path: String, body: Value, show: Show) -> Self {
         Self { method: Method::POST, path, body: Some(without_nulls(body)), show, notice: None }
     }
 
@@ -40,6 +40,7 @@ impl AccountAction {
                 let body = json!({
                     "account": new.account, "plan": new.plan, "anchor": new.anchor,
                     "time_zone": new.time_zone, "gate": new.gate,
+                    "when_exhausted": status(&new.when_exhausted),
                 });
                 Call::post("/accounts".to_owned(), body, show::account)
             }
@@ -56,8 +57,17 @@ impl AccountAction {
                 let body = json!({ "plan": plan });
                 Call::post(format!("/accounts/{account}/plan"), body, show::account)
             }
+            Self::Exhausted { account, status: word } => {
+                let body = json!({ "status": status(&word) });
+                Call::post(format!("/accounts/{account}/when-exhausted"), body, show::account)
+            }
         }
     }
+}
+
+/// A status as the number that it is; any other word as it is.
+fn status(word: &str) -> Value {
+    word.parse::<u16>().map_or_else(|_| word.into(), Value::from)
 }
 
 impl KeyAction {
@@ -109,7 +119,7 @@ impl Void {
 impl Route {
     pub(super) fn call(self) -> Call {
         let body = json!({
-            "method": self.method.as_str(), "path": self.path, "model": self.model,
+            "method": self.method.as_str(), "path": self.path, "model": self.model, "feature": self.feature,
             "upgrade": self.upgrade,
             "dialect": self.dialect.map(Dialect::as_str),
         });

@@ -70,6 +70,16 @@ pub(super) enum Operate {
         #[command(flatten)]
         remote: Remote,
     },
+    /// Give an account what was made for it at a provider before, or in the provider's console.
+    Own {
+        account: AccountId,
+        /// The provider's name in the gateway's configuration.
+        provider: String,
+        /// What the provider calls it, such as `file-abc`; at Google with its collection, `files/abc`.
+        id: String,
+        #[command(flatten)]
+        remote: Remote,
+    },
     /// Tell what the gateway does with a request, and what it costs. Nothing is sent to a provider.
     Route {
         #[command(flatten)]
@@ -97,6 +107,13 @@ pub(super) enum AccountAction {
     Gate { account: AccountId, until: String },
     /// Move an account to another plan.
     Plan { account: AccountId, plan: String },
+    /// Say with which status the account's calls are refused when credits are gone: 402, 429, or `plan` for what the
+    /// plan says.
+    Exhausted {
+        account: AccountId,
+        #[arg(value_parser = ["402", "429", "plan"])]
+        status: String,
+    },
 }
 
 #[derive(Args)]
@@ -114,6 +131,9 @@ pub(super) struct NewAccount {
     /// `open`, `closed`, or the instant at which it closes.
     #[arg(long, default_value = "open")]
     pub gate: String,
+    /// The status of calls without credits: 402, 429, or `plan` for what the plan says.
+    #[arg(long, default_value = "plan", value_name = "STATUS", value_parser = ["402", "429", "plan"])]
+    pub when_exhausted: String,
 }
 
 #[derive(Subcommand)]
@@ -202,6 +222,9 @@ pub(super) struct Route {
     /// The model that the call names.
     #[arg(long)]
     pub model: Option<String>,
+    /// What a service key says that the call is for.
+    #[arg(long)]
+    pub feature: Option<String>,
     /// The request asks for a WebSocket.
     #[arg(long)]
     pub upgrade: bool,
@@ -260,6 +283,10 @@ impl Operate {
             Self::Verify { unsettled, remote } => {
                 let show = if unsettled { show::unsettled } else { show::verify };
                 (Call::get("/verify".to_owned(), show), remote)
+            }
+            Self::Own { account, provider, id, remote } => {
+                let body = serde_json::json!({ "provider": provider, "id": id });
+                (Call::post(format!("/accounts/{account}/things"), body, show::own), remote)
             }
             Self::Route { route, remote } => (route.call(), remote),
         }

@@ -8,7 +8,7 @@ use super::table::{Table, facts};
 mod account;
 mod money;
 
-pub(super) use account::{account, accounts, balance, issued, keys, revoked};
+pub(super) use account::{account, accounts, balance, issued, keys, own, revoked};
 pub(super) use money::{explain, granted, is_clean, ledger, route, unsettled, verify, voided};
 
 /// Turns an answer's JSON into text.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::environment::variable_part;
 use super::error::Fault;
 use super::layer::{self, Step};
-use super::{Config, ConfigError, LedgerUrl, Name, OnOutage, Provider};
-use crate::credit::Rule;
+use super::{Config, ConfigError, Fallback, FallbackKey, LedgerUrl, Name, OnOutage, Provider};
+use crate::credit::{REMEMBERED_MILLIS, Rule};
 use crate::provider::Operation;
 
 /// A third of it is the pause between two renewals of a hold, which must leave the ledger time to answer.
@@ -22,7 +22,8 @@ pub(super) fn file(config: &Config, text: &str) -> Result<(), Fault> {
         .or_else(|| plans(config))
         .or_else(|| prices(&config.prices.rules, &config.providers))
         .or_else(|| limits(config))
-        .or_else(|| archive(config));
+        .or_else(|| archive(config))
+        .or_else(|| tasks(config));
     found.map_or(Ok(()), |contradiction| Err(contradiction.fault(text)))
 }
 
@@ -54,6 +55,15 @@ pub(super) fn outage(config: &Config) -> Result<(), ConfigError> {
         (LedgerUrl::Sqlite(_) | LedgerUrl::Redis(_), OnOutage::Refuse)
         | (LedgerUrl::Redis(_), OnOutage::Allow) => Ok(()),
     }
+}
+
+fn tasks(config: &Config) -> Option<Contradiction<'_>> {
+    let remembered = Duration::from_millis(REMEMBERED_MILLIS);
+    (config.tasks.time > remembered).then(|| Contradiction {
+        steps: vec![Step::Key("tasks"), Step::Key("time")],
+        message: "a task lasts at most 72 h".to_owned(),
+        hint: Some("that is how long it is known what became of its first call".to_owned()),
+    })
 }
 
 fn archive(config: &Config) -> Option<Contradiction<'_>> {
@@ -99,6 +109,9 @@ fn providers(config: &Config) -> Option<Contradiction<'_>> {
             });
         }
     }
+    if let Some(contradiction) = config.providers.iter().find_map(fallbacks) {
+        return Some(contradiction);
+    }
     let default = &config.default_provider;
     (!config.providers.contains_key(default)).then(|| Contradiction {
         steps: vec![Step::Key("default_provider")],
@@ -110,6 +123,28 @@ fn providers(config: &Config) -> Option<Contradiction<'_>> {
             None => "a file that has [provider] replaces the shipped providers: name at least one"
                 .to_owned(),
         }),
+    })
+}
+
+fn fallbacks<'c>((name, provider): (&'c Name, &'c Provider)) -> Option<Contradiction<'c>> {
+    let mut steps = vec![Step::Key("provider"), Step::Key(name.as_str())];
+    if provider.next_after.is_some() && provider.fallbacks.is_empty() {
+        steps.push(Step::Key("next_after"));
+        return Some(Contradiction {
+            steps,
+            message: "there is no fallback to which a call could go on".to_owned(),
+            hint: Some(format!(
+                "write [[provider.{name}.fallback]], or set `header_timeout` to give up earlier"
+            )),
+        });
+    }
+    let same = Fallback { base_url: None, key: FallbackKey::Same };
+    let index = provider.fallbacks.iter().position(|fallback| *fallback == same)?;
+    steps.extend([Step::Key("fallback"), Step::Index(index)]);
+    Some(Contradiction {
+        steps,
+        message: "this fallback is the provider itself again".to_owned(),
+        hint: Some("give it a `base_url`, a `key`, or both".to_owned()),
     })
 }
 
@@ -129,13 +164,15 @@ fn prices<'c>(
 ) -> Option<Contradiction<'c>> {
     rules.iter().enumerate().find_map(|(index, rule)| {
         let mut steps = vec![Step::Key("price"), Step::Key("rule"), Step::Index(index)];
-        if rule.provider.is_none() && rule.operation.is_none() && rule.model.is_none() {
+        let Rule { provider, operation, model, feature, price: _ } = rule;
+        if provider.is_none() && operation.is_none() && model.is_none() && feature.is_none() {
             return Some(Contradiction {
                 steps,
                 message: "this rule matches every call, so that no later one is ever tried"
                     .to_owned(),
                 hint: Some(
-                    "name a provider, an operation or a model, or write [price.default]".to_owned(),
+                    "name a provider, an operation, a model or a feature, or write [price.default]"
+                        .to_owned(),
                 ),
             });
         }

@@ -1,11 +1,11 @@
 //! Keys whose values are a closed set: what an operator may choose between.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::credit::Credits;
 
 /// The status of a call for which there are no credits (providers.md section 0.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum WhenExhausted {
     /// 402, which no client library retries.
     PaymentRequired,
@@ -54,6 +54,30 @@ pub enum OnOutage {
     Allow,
 }
 
+/// Whether an account sees only those things at a provider that were made through it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tenancy {
+    /// Its own, and those that are shared.
+    #[default]
+    Strict,
+    /// All that the provider's key can see; what is made is written down all the same.
+    Learn,
+    /// All that the provider's key can see.
+    Off,
+}
+
+impl Tenancy {
+    /// The name in the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Strict => "strict",
+            Self::Learn => "learn",
+            Self::Off => "off",
+        }
+    }
+}
+
 /// What becomes of an answer whose client leaves before its end, where the work decides the charge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -84,6 +108,30 @@ impl OnExhausted {
     }
 }
 
+/// Which HTTP is spoken with a provider.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Http2 {
+    /// What an `https` server chooses (ALPN, RFC 7301); HTTP/1.1 without TLS.
+    #[default]
+    Auto,
+    /// HTTP/2 from the first byte, also without TLS (RFC 9113 section 3.3).
+    Only,
+    /// HTTP/1.1.
+    Off,
+}
+
+impl Http2 {
+    /// The name in the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Only => "only",
+            Self::Off => "off",
+        }
+    }
+}
+
 impl OnDisconnect {
     /// The name in the configuration.
     pub const fn as_str(self) -> &'static str {
@@ -95,6 +143,15 @@ impl OnDisconnect {
 }
 
 impl WhenExhausted {
+    /// The choice whose status this is.
+    pub const fn of_status(status: u64) -> Option<Self> {
+        match status {
+            402 => Some(Self::PaymentRequired),
+            429 => Some(Self::TooManyRequests),
+            _ => None,
+        }
+    }
+
     /// The status as a number.
     pub const fn status(self) -> u16 {
         match self {

@@ -6,8 +6,8 @@ use std::fmt::{self, Display, Write};
 use std::time::Duration;
 
 use super::{
-    Archive, Config, Headers, Limits, Log, Metering, Name, Outage, Pace, Plan, Provider, Redis,
-    Refusal, Replicas, SecretSource, SessionGrants, Timeouts,
+    Archive, Config, Fallback, FallbackKey, Headers, Limits, Log, Metering, Name, Outage, Pace,
+    Plan, Provider, Redis, Refusal, Replicas, SecretSource, SessionGrants, Tasks, Timeouts,
 };
 use crate::credit::{Price, PriceList, Rule, Unit};
 
@@ -30,6 +30,7 @@ fn write(config: &Config, out: &mut String) -> fmt::Result {
         plans,
         prices,
         metering: work,
+        tasks: together,
         refusal: answers,
         outage: away,
         headers: shown,
@@ -47,6 +48,7 @@ fn write(config: &Config, out: &mut String) -> fmt::Result {
     plans.iter().try_for_each(|(name, each)| plan(name, each, out))?;
     price_list(prices, out)?;
     metering(work, out)?;
+    tasks(together, out)?;
     refusal(answers, out)?;
     outage(away, out)?;
     headers(*shown, out)?;
@@ -85,15 +87,45 @@ fn redis(redis: &Redis, out: &mut String) -> fmt::Result {
 }
 
 fn provider(name: &Name, provider: &Provider, out: &mut String) -> fmt::Result {
-    let Provider { dialect, base_url, key, timeouts } = provider;
+    let Provider {
+        dialect,
+        base_url,
+        key,
+        tenancy,
+        shared_ids,
+        http2,
+        timeouts,
+        next_after,
+        fallbacks,
+    } = provider;
     let Timeouts { connect, header, idle } = timeouts;
     writeln!(out, "\n[provider.{name}]")?;
     writeln!(out, "dialect = \"{}\"", dialect.as_str())?;
     writeln!(out, "base_url = {}", quoted(base_url))?;
-    writeln!(out, "key = {}", key.as_ref().map_or_else(|| "\"none\"".to_owned(), source))?;
+    writeln!(out, "key = {}", source_or_none(key.as_ref()))?;
+    writeln!(out, "tenancy = \"{}\"", tenancy.as_str())?;
+    let shared: Vec<String> = shared_ids.patterns().map(quoted).collect();
+    writeln!(out, "shared_ids = [{}]", shared.join(", "))?;
+    writeln!(out, "http2 = \"{}\"", http2.as_str())?;
     writeln!(out, "connect_timeout = {}", duration(*connect))?;
     writeln!(out, "header_timeout = {}", duration(*header))?;
-    writeln!(out, "idle_timeout = {}", duration(*idle))
+    writeln!(out, "idle_timeout = {}", duration(*idle))?;
+    if let Some(limit) = next_after {
+        writeln!(out, "next_after = {}", duration(*limit))?;
+    }
+    fallbacks.iter().try_for_each(|each| fallback(name, each, out))
+}
+
+fn fallback(name: &Name, fallback: &Fallback, out: &mut String) -> fmt::Result {
+    let Fallback { base_url, key } = fallback;
+    writeln!(out, "\n[[provider.{name}.fallback]]")?;
+    if let Some(base_url) = base_url {
+        writeln!(out, "base_url = {}", quoted(base_url))?;
+    }
+    match key {
+        FallbackKey::Same => Ok(()),
+        FallbackKey::Own(key) => writeln!(out, "key = {}", source_or_none(key.as_ref())),
+    }
 }
 
 fn plan(name: &Name, plan: &Plan, out: &mut String) -> fmt::Result {
@@ -117,10 +149,16 @@ fn price_list(prices: &PriceList, out: &mut String) -> fmt::Result {
         writeln!(out, "\n[price.default]")?;
         price(default, out)?;
     }
-    for Rule { provider, operation, model, price: each } in rules {
+    for Rule { provider, operation, model, feature, price: each } in rules {
         writeln!(out, "\n[[price.rule]]")?;
-        let model = model.as_ref().map(|glob| glob.as_str().to_owned());
-        let conditions = [("provider", provider), ("operation", operation), ("model", &model)];
+        let globs = [model, feature].map(|glob| glob.as_ref().map(|glob| glob.as_str().to_owned()));
+        let [model, feature] = &globs;
+        let conditions = [
+            ("provider", provider),
+            ("operation", operation),
+            ("model", model),
+            ("feature", feature),
+        ];
         for (key, value) in conditions {
             value.iter().try_for_each(|value| writeln!(out, "{key} = {}", quoted(value)))?;
         }
@@ -143,6 +181,13 @@ fn price(price: &Price, out: &mut String) -> fmt::Result {
         writeln!(out, "minimum = \"{}\"", rates.minimum)?;
     }
     rates.max_output_tokens.map_or(Ok(()), |most| writeln!(out, "max_output_tokens = {most}"))
+}
+
+fn tasks(tasks: &Tasks, out: &mut String) -> fmt::Result {
+    let Tasks { calls, time } = tasks;
+    writeln!(out, "\n[tasks]")?;
+    writeln!(out, "calls = {calls}")?;
+    writeln!(out, "time = {}", duration(*time))
 }
 
 fn metering(metering: &Metering, out: &mut String) -> fmt::Result {
@@ -224,6 +269,10 @@ fn archive(archive: &Archive, out: &mut String) -> fmt::Result {
     }
     writeln!(out, "keep = {}", duration(*keep))?;
     writeln!(out, "rotate = {rotate}")
+}
+
+fn source_or_none(key: Option<&SecretSource>) -> String {
+    key.map_or_else(|| "\"none\"".to_owned(), source)
 }
 
 fn source(source: &SecretSource) -> String {

@@ -11,8 +11,9 @@ use serde::Deserialize;
 use super::prices::PriceTable;
 use super::scalar::{optional, scalar};
 use super::{
-    Archive, BaseUrl, Config, Headers, LedgerUrl, Limits, Log, Metering, Name, Outage, Pace, Plan,
-    Provider, Redis, Refusal, SecretSource, Timeouts, WhenExhausted, secret,
+    Archive, BaseUrl, Config, Fallback, Headers, Http2, LedgerUrl, Limits, Log, Metering, Name,
+    Outage, Pace, Plan, Provider, Redis, Refusal, SecretSource, SharedIds, Tasks, Tenancy,
+    Timeouts, WhenExhausted, secret,
 };
 use crate::credit::Credits;
 use crate::provider::Dialect;
@@ -38,6 +39,7 @@ pub(super) struct File {
     plan_defaults: Pace,
     price: PriceTable,
     metering: Metering,
+    tasks: Tasks,
     refusal: Refusal,
     outage: Outage,
     headers: Headers,
@@ -53,12 +55,22 @@ struct ProviderTable {
     base_url: BaseUrl,
     #[serde(deserialize_with = "secret::source_or_none")]
     key: Option<SecretSource>,
+    #[serde(default)]
+    tenancy: Tenancy,
+    #[serde(default)]
+    shared_ids: SharedIds,
     #[serde(default, deserialize_with = "optional")]
     connect_timeout: Option<Duration>,
     #[serde(default, deserialize_with = "optional")]
     header_timeout: Option<Duration>,
     #[serde(default, deserialize_with = "optional")]
     idle_timeout: Option<Duration>,
+    #[serde(default)]
+    http2: Http2,
+    #[serde(default, deserialize_with = "optional")]
+    next_after: Option<Duration>,
+    #[serde(default)]
+    fallback: Vec<Fallback>,
 }
 
 #[derive(Deserialize)]
@@ -100,6 +112,7 @@ impl File {
             plans: plans.map(|(name, table)| (name, table.over(plan_defaults))).collect(),
             prices,
             metering: self.metering,
+            tasks: self.tasks,
             refusal: self.refusal,
             outage: self.outage,
             headers: self.headers,
@@ -116,11 +129,16 @@ impl ProviderTable {
             dialect: self.dialect,
             base_url: self.base_url,
             key: self.key,
+            tenancy: self.tenancy,
+            shared_ids: self.shared_ids,
             timeouts: Timeouts {
                 connect: self.connect_timeout.unwrap_or(defaults.connect),
                 header: self.header_timeout.unwrap_or(defaults.header),
                 idle: self.idle_timeout.unwrap_or(defaults.idle),
             },
+            http2: self.http2,
+            next_after: self.next_after,
+            fallbacks: self.fallback,
         }
     }
 }

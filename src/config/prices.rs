@@ -10,7 +10,7 @@ use super::error::Fault;
 use super::layer::{self, Step};
 use super::scalar::{optional, scalar};
 use super::{Config, ConfigError, Name};
-use crate::credit::{Credits, ModelGlob, Price, PriceList, Rates, Rule, Unit};
+use crate::credit::{Credits, Glob, Price, PriceList, Rates, Rule, Unit};
 
 /// `[price]` of a file.
 #[derive(Deserialize)]
@@ -51,6 +51,7 @@ struct RuleTable {
     provider: Option<Name>,
     operation: Option<Name>,
     model: Option<String>,
+    feature: Option<String>,
     #[serde(default, deserialize_with = "optional")]
     credits: Option<Credits>,
     #[serde(default, deserialize_with = "optional")]
@@ -177,7 +178,8 @@ impl TryFrom<RuleTable> for PriceRule {
         Ok(Self(Rule {
             provider: table.provider.map(|name| name.as_str().to_owned()),
             operation: table.operation.map(|name| name.as_str().to_owned()),
-            model: table.model.as_deref().map(ModelGlob::new),
+            model: table.model.as_deref().map(Glob::new),
+            feature: table.feature.as_deref().map(Glob::new),
             price,
         }))
     }

@@ -204,11 +204,7 @@ impl Scalar for WhenExhausted {
     }
 
     fn from_number(status: u64) -> Option<Self> {
-        match status {
-            402 => Some(Self::PaymentRequired),
-            429 => Some(Self::TooManyRequests),
-            _ => None,
-        }
+        Self::of_status(status)
     }
 }
 

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
-use super::Environment;
+use super::{Environment, FallbackKey};
 
 /// The longest secret that a file may hold, in bytes: a wrong path must not fill the memory.
 const LONGEST: u64 = 64 * 1024;
@@ -109,6 +109,12 @@ pub(super) fn source_or_none<'de, D: Deserializer<'de>>(
     from: D,
 ) -> Result<Option<SecretSource>, D::Error> {
     from.deserialize_any(SourceVisitor { or_none: true })
+}
+
+impl<'de> Deserialize<'de> for FallbackKey {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        source_or_none(from).map(Self::Own)
+    }
 }
 
 /// For `deserialize_with` of a secret that may be left out.

@@ -82,7 +82,7 @@ fn the_default_loads_and_says_what_it_should() {
     assert_eq!(openai.key, Some(SecretSource::Env("OPENAI_API_KEY".to_owned())));
     assert_eq!(config.limits.metered_body, 64 * 1024 * 1024);
     assert_eq!(config.limits.heartbeat(), Duration::from_secs(20));
-    assert!(config.prices.quote("openai", "chat", None).is_some());
+    assert!(config.prices.quote("openai", "chat", None, None).is_some());
 }
 
 #[test]
@@ -105,6 +105,7 @@ fn the_default_documents_every_key() {
         ("[log]", &["log"]),
         ("[redis]", &["redis"]),
         ("[provider.x]", &["provider", "openai"]),
+        ("[[provider.x.fallback]]", &["provider", "openai", "fallback"]),
         ("[provider_defaults]", &["provider_defaults"]),
         ("[plan.x]", &["plan", "hacker"]),
         ("[plan_defaults]", &["plan_defaults"]),
@@ -129,10 +130,14 @@ fn settings_that_are_off_load_when_switched_on() {
     // The archive is for a ledger in Redis.
     let redis = |name: &str| (name == "CREDITGATE_LEDGER").then(|| "redis://localhost".to_owned());
     let path = Path::new("config/gateway.toml");
-    let config = Config::parse(&uncommented(), path, &redis).unwrap();
+    let mut config = Config::parse(&uncommented(), path, &redis).unwrap();
     assert!(config.archive.folder.is_some());
     let list = load(include_str!("../../config/prices.toml")).unwrap().prices.rules;
     assert_eq!(config.prices.rules.len(), 2 + list.len());
+    let mut providers = config.providers.values_mut();
+    let openai = providers.find(|provider| provider.next_after.is_some()).unwrap();
+    assert_eq!(openai.fallbacks.len(), 1);
+    (openai.next_after, openai.fallbacks) = (None, Vec::new());
     // What a plan or a provider may say for itself is shown with the value that holds if it doesn't.
     let default = Config::load(None, &no_env).unwrap();
     assert_eq!((config.plans, config.providers), (default.plans, default.providers));
@@ -191,8 +196,8 @@ fn a_file_replaces_the_keys_that_it_names_and_whole_lists() {
 #[test]
 fn a_price_list_without_a_default_has_none() {
     let config = load("[[price.rule]]\nmodel = \"gpt-*\"\ncredits = \"0.5\"").unwrap();
-    assert!(config.prices.quote("openai", "chat", Some("gpt-5")).is_some());
-    assert_eq!(config.prices.quote("openai", "chat", Some("o3")), None);
+    assert!(config.prices.quote("openai", "chat", Some("gpt-5"), None).is_some());
+    assert_eq!(config.prices.quote("openai", "chat", Some("o3"), None), None);
 }
 
 #[test]
@@ -200,12 +205,12 @@ fn the_rules_of_a_price_list_come_after_those_of_the_file() {
     let text = "[price]\nfile = \"config/multipliers.toml\"\n[[price.rule]]\nmodel = \"gpt-4.1\"\ncredits = 7";
     let config = load(text).unwrap();
     for (model, credits) in [("gpt-4.1", 7), ("gpt-4.1-2025-04-14", 3), ("gpt-5.2", 3), ("o3", 1)] {
-        let price = config.prices.quote("openai", "chat", Some(model)).unwrap().price;
+        let price = config.prices.quote("openai", "chat", Some(model), None).unwrap().price;
         assert_eq!(price, Price::PerCall(Credits::whole(credits)), "{model}");
     }
     // Its default counts where the file has none.
     let text = format!("{text}\n[price.default]\ncredits = 2");
-    let default = load(&text).unwrap().prices.quote("openai", "chat", None).unwrap().price;
+    let default = load(&text).unwrap().prices.quote("openai", "chat", None, None).unwrap().price;
     assert_eq!(default, Price::PerCall(Credits::whole(2)));
 }
 
@@ -219,11 +224,11 @@ fn the_price_lists_that_are_shipped_load_and_price_what_they_name() {
         ("whisper-1", [(Unit::AudioSecond, 60_000), (Unit::Input, 0)], "0.006"),
     ] {
         let config = load("[price]\nfile = \"config/prices.toml\"").unwrap();
-        let quote = config.prices.quote("openai", "chat", Some(model)).unwrap();
+        let quote = config.prices.quote("openai", "chat", Some(model), None).unwrap();
         let Price::PerUnit(rates) = quote.price else { panic!("{model} has a price per call") };
         let usage = amounts.into_iter().fold(Usage::NOTHING, |all, (unit, n)| all.with(unit, n));
         assert_eq!(rates.price(&usage).to_string(), expected, "{model}");
-        assert_eq!(config.prices.quote("openai", "chat", Some("gpt-5.9")), None);
+        assert_eq!(config.prices.quote("openai", "chat", Some("gpt-5.9"), None), None);
     }
 }
 

@@ -27,6 +27,11 @@ impl BaseUrl {
         self.uri.scheme() == Some(&http::uri::Scheme::HTTPS)
     }
 
+    /// The whole address.
+    pub fn uri(&self) -> &Uri {
+        &self.uri
+    }
+
     /// Host and port, as they are sent in `Host`.
     pub fn authority(&self) -> &str {
         self.uri.authority().map_or("", http::uri::Authority::as_str)

@@ -5,7 +5,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Credits, Entry, Fact, Id, Lot, LotKind, Part, Timestamp};
+use super::{
+    CORRECTABLE_MILLIS, Credits, Entry, Fact, Id, JOBS_MAX, Job, Lot, LotKind, OpenJob, Part,
+    Timestamp,
+};
 
 /// How long an operation's id is remembered, in ms (semantics.md section 5).
 pub const REMEMBERED_MILLIS: u64 = 72 * 60 * 60 * 1000;
@@ -30,12 +33,16 @@ pub struct Account {
     pub plan_start: Timestamp,
     /// How many lots were ever opened.
     pub lots_opened: u32,
-    /// The lots with something left, and the plan lot of the current period; in burn order.
+    /// The lots with something left, those that a correction may fill again, and the plan lot of the current period; in
+    /// burn order.
     pub lots: Vec<Lot>,
     /// The open holds, by id.
     pub holds: Vec<Hold>,
     /// Holds that expired and may still be settled.
     pub expired: Vec<ExpiredHold>,
+    /// Jobs whose charge may be corrected, in the order in which they were charged.
+    #[serde(default)]
+    pub jobs: Vec<OpenJob>,
 }
 
 /// Credits reserved for a running call.
@@ -140,6 +147,11 @@ impl Account {
         self.holds.iter().find(|hold| hold.id == id)
     }
 
+    /// The job that the call began, if its charge may be corrected.
+    pub fn job(&self, call: Id) -> Option<&OpenJob> {
+        self.jobs.iter().find(|job| job.call == call)
+    }
+
     /// Writes the next entry: carries out `fact` and returns the line that says so. The caller [checks](Self::check)
     /// the books once it is through.
     pub fn record(&mut self, op: Id, fact: Fact, at: Timestamp) -> Result<Entry, Broken> {
@@ -183,7 +195,11 @@ impl Account {
                 hold.parts.extend_from_slice(added);
                 (hold.deadline, hold.done) = (*deadline, *done);
             }
-            Fact::Settle { hold, parts, owed, late, .. } => {
+            Fact::Settle { hold, charged, parts, owed, late, job, .. } => {
+                let expired = self.expired.iter().find(|expired| *late && expired.id == *hold);
+                let before = expired.map_or(Credits::ZERO, |expired| expired.charged);
+                let charged = before.saturating_add(*charged);
+                self.await_job(*hold, job.as_ref(), (charged, *owed, parts), at);
                 if *late {
                     self.expired.retain(|expired| expired.id != *hold);
                 } else {
@@ -192,8 +208,21 @@ impl Account {
                 self.take(parts)?;
                 self.debt = more(self.debt, *owed, "debt")?;
             }
-            Fact::Charge { parts, owed, .. } => {
+            Fact::Charge { hold, charged, parts, owed, job, .. } => {
+                self.await_job(*hold, job.as_ref(), (*charged, *owed, parts), at);
                 self.take(parts)?;
+                self.debt = more(self.debt, *owed, "debt")?;
+            }
+            Fact::Correct { hold, back, repaid, parts, owed, .. } => {
+                let place = self.jobs.iter().position(|job| job.call == *hold);
+                let place = place.ok_or_else(|| Broken(format!("no job of {hold} is open")))?;
+                self.jobs.remove(place);
+                for part in back {
+                    let lot = self.lot_mut(part.lot)?;
+                    lot.remaining = more(lot.remaining, part.amount, "lot")?;
+                }
+                self.take(parts)?;
+                self.debt = less(self.debt, *repaid, "debt")?;
                 self.debt = more(self.debt, *owed, "debt")?;
             }
             Fact::Release { hold } => self.give_up(*hold)?,
@@ -233,11 +262,32 @@ impl Account {
         self.lots.sort_by_key(Lot::burn_order);
     }
 
-    /// Drops what no rule needs any more: empty lots (but the current plan lot, which a plan change may refill)
-    /// and expired holds that are too old to settle.
+    /// From now on the charge of `call` may be corrected, if it began a job.
+    fn await_job(
+        &mut self,
+        call: Id,
+        job: Option<&Job>,
+        (charged, owed, parts): (Credits, Credits, &[Part]),
+        at: Timestamp,
+    ) {
+        let Some(job) = job.cloned() else { return };
+        self.jobs.retain(|other| other.call != call);
+        let (parts, correct_until) = (parts.to_vec(), at.after_millis(CORRECTABLE_MILLIS));
+        self.jobs.push(OpenJob { call, correct_until, charged, owed, parts, job });
+    }
+
+    /// Drops what no rule needs any more: jobs that are too old to correct, empty lots (but the current plan lot, which a
+    /// plan change may refill, and those that a correction may) and expired holds that are too old to settle.
     fn forget(&mut self, at: Timestamp) {
-        let current_plan = |lot: &Lot| lot.kind == LotKind::Plan && at < lot.end;
-        self.lots.retain(|lot| !lot.remaining.is_zero() || current_plan(lot));
+        self.jobs.retain(|job| at < job.correct_until);
+        let surplus = self.jobs.len().saturating_sub(JOBS_MAX);
+        self.jobs.drain(..surplus);
+        let jobs = &self.jobs;
+        let may_return =
+            |no: u32| jobs.iter().flat_map(|job| &job.parts).any(|part| part.lot == no);
+        let is_needed =
+            |lot: &Lot| at < lot.end && (lot.kind == LotKind::Plan || may_return(lot.no));
+        self.lots.retain(|lot| !lot.remaining.is_zero() || is_needed(lot));
         self.expired.retain(|hold| at < hold.settle_until);
         let surplus = self.expired.len().saturating_sub(HOLDS_MAX);
         self.expired.drain(..surplus);

@@ -4,6 +4,7 @@
 //! It decides which facts an operation brings about; how a fact changes the books stands in `account`.
 
 mod calls;
+mod jobs;
 
 use super::account::REMEMBERED_MILLIS;
 use super::{
@@ -122,9 +123,12 @@ impl Step {
             Operation::Extend { more, ttl_millis, done, .. } => {
                 self.extend(*more, *ttl_millis, *done)?
             }
-            Operation::Settle { amount, work } => self.settle(*amount, *work)?,
+            Operation::Settle { amount, work, job } => self.settle(*amount, *work, job.clone())?,
             Operation::Release => self.release()?,
-            Operation::Charge { amount, period, work } => self.charge(*amount, *period, *work)?,
+            Operation::Charge { amount, period, work, job } => {
+                self.charge(*amount, *period, *work, job.clone())?
+            }
+            Operation::Correct { call, amount, work } => self.correct(*call, *amount, *work)?,
         };
         Ok((outcome, source.cloned()))
     }

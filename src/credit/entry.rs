@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Credits, Id, LotKind, Part, SourceId, Timestamp, Work};
+use super::{Credits, Id, Job, LotKind, Part, SourceId, Timestamp, Work};
 
 /// One line of an account's ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,7 +42,7 @@ pub enum Fact {
     /// A running call was heard of: new deadline, more credits, work confirmed so far.
     Extend { hold: Id, added: Vec<Part>, deadline: Timestamp, done: Credits },
     /// A hold was charged: `parts` from lots, `owed` as debt. `late`: after the hold had expired. `work`: what for, where
-    /// that decided the amount.
+    /// that decided the amount. `job`: the work goes on, and the charge may be corrected.
     Settle {
         hold: Id,
         charged: Credits,
@@ -51,12 +51,31 @@ pub enum Fact {
         late: bool,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         work: Option<Work>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        job: Option<Job>,
     },
     /// A call that was let through without a hold was charged: `parts` from unheld credits, `owed` as debt. `hold` is
     /// the call's id.
     Charge {
         hold: Id,
         charged: Credits,
+        parts: Vec<Part>,
+        owed: Credits,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        work: Option<Work>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        job: Option<Job>,
+    },
+    /// The job of the call `hold` turned out to cost `charged` in all, and not what it was charged `before`. Of what was
+    /// too much, `back` went to lots and `repaid` to the debt; `lost` came from lots that have ended. Of what was missing,
+    /// `parts` came from lots, and `owed` became debt.
+    Correct {
+        hold: Id,
+        charged: Credits,
+        before: Credits,
+        back: Vec<Part>,
+        repaid: Credits,
+        lost: Credits,
         parts: Vec<Part>,
         owed: Credits,
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -117,6 +136,17 @@ impl Fact {
                 lines.push((Book::Used, owed.signed()));
                 lines
             }
+            Self::Correct { charged, before, back, repaid, lost, parts, owed, .. } => {
+                let mut lines: Vec<_> = [(parts, -1), (back, 1)]
+                    .into_iter()
+                    .flat_map(|(moved, sign)| moved.iter().map(move |part| (part, sign)))
+                    .map(|(part, sign)| (Book::Lot(part.lot), sign * part.amount.signed()))
+                    .collect();
+                lines.push((Book::Debt, repaid.signed() - owed.signed()));
+                lines.push((Book::Expired, lost.signed()));
+                lines.push((Book::Used, charged.signed() - before.signed()));
+                lines
+            }
             Self::HoldExpired { parts, .. } => from_lots(parts, Book::Used),
             Self::LotExpired { lot, amount } => {
                 vec![(Book::Lot(*lot), -amount.signed()), (Book::Expired, amount.signed())]
@@ -146,6 +176,7 @@ impl Fact {
             | Self::Extend { hold, .. }
             | Self::Settle { hold, .. }
             | Self::Charge { hold, .. }
+            | Self::Correct { hold, .. }
             | Self::Release { hold }
             | Self::HoldExpired { hold, .. } => Some(*hold),
             Self::Grant { .. }
@@ -167,6 +198,7 @@ impl Fact {
             Self::Extend { .. } => "extend",
             Self::Settle { .. } => "settle",
             Self::Charge { .. } => "charge",
+            Self::Correct { .. } => "correct",
             Self::Release { .. } => "release",
             Self::HoldExpired { .. } => "hold_expired",
             Self::LotExpired { .. } => "lot_expired",

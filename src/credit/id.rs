@@ -29,13 +29,13 @@ impl FromStr for AccountId {
     type Err = BadAccountId;
 
     fn from_str(text: &str) -> Result<Self, BadAccountId> {
-        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
-        if (1..=64).contains(&text.len()) && text.bytes().all(allowed) {
-            Ok(Self(text.into()))
-        } else {
-            Err(BadAccountId)
-        }
+        if is_name(text) { Ok(Self(text.into())) } else { Err(BadAccountId) }
     }
+}
+
+fn is_name(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
+    (1..=64).contains(&text.len()) && text.bytes().all(allowed)
 }
 
 impl TryFrom<String> for AccountId {
@@ -64,6 +64,8 @@ impl fmt::Display for AccountId {
 #[serde(try_from = "String", into = "String")]
 pub struct Id(u128);
 
+const HEXADECIMAL: &[u8; 16] = b"0123456789abcdef";
+
 /// Why a text is not an id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an id is `req_` and 32 hexadecimal digits, as in the `x-credits-request-id` of an answer")]
@@ -80,6 +82,16 @@ impl Id {
         self.0
     }
 
+    /// The 128 bits as lower-case hexadecimal digits. Written often enough not to go by way of a formatter.
+    pub fn digits(self) -> [u8; 32] {
+        let mut digits = [0; 32];
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(self.0.to_be_bytes()) {
+            pair[0] = HEXADECIMAL[usize::from(byte >> 4)];
+            pair[1] = HEXADECIMAL[usize::from(byte & 15)];
+        }
+        digits
+    }
+
     /// The instant that the id carries.
     pub fn made_at(self) -> Timestamp {
         Timestamp::from_millis(i64::try_from(self.0 >> 80).unwrap_or(i64::MAX))
@@ -88,7 +100,8 @@ impl Id {
 
 impl fmt::Display for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "req_{:032x}", self.0)
+        f.write_str("req_")?;
+        f.write_str(std::str::from_utf8(&self.digits()).unwrap_or_default())
     }
 }
 
@@ -122,6 +135,52 @@ impl TryFrom<String> for Id {
 impl From<Id> for String {
     fn from(id: Id) -> Self {
         id.to_string()
+    }
+}
+
+/// What a call is for, as its caller says: 1 to 64 of `A-Z a-z 0-9 . _ : -`. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Feature(Arc<str>);
+
+/// Why a text names no feature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a feature's name is 1 to 64 letters, digits or `.` `_` `:` `-`")]
+pub struct BadFeature;
+
+impl Feature {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Feature {
+    type Err = BadFeature;
+
+    fn from_str(text: &str) -> Result<Self, BadFeature> {
+        // `-` alone stands for none where a word is wanted.
+        if is_name(text) && text != "-" { Ok(Self(text.into())) } else { Err(BadFeature) }
+    }
+}
+
+impl TryFrom<String> for Feature {
+    type Error = BadFeature;
+
+    fn try_from(text: String) -> Result<Self, BadFeature> {
+        text.parse()
+    }
+}
+
+impl From<Feature> for String {
+    fn from(feature: Feature) -> Self {
+        feature.as_str().to_owned()
+    }
+}
+
+impl fmt::Display for Feature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 

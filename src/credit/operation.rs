@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Credits, Funds, LotKind, Period, SourceId, Timestamp, Work};
+use super::{Credits, Funds, Id, Job, LotKind, Period, SourceId, Timestamp, Work};
 
 /// What is asked of an account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,11 +21,13 @@ pub enum Operation {
     /// Heartbeat number `beat` of a running call: reserve `more`, wait `ttl_millis` from now, `done` is confirmed.
     Extend { beat: u32, more: Credits, ttl_millis: u64, done: Credits },
     /// Charge `amount` for the hold of this id. `work`: what it is charged for, where that decides the amount; it only
-    /// goes into the entry.
+    /// goes into the entry. `job`: the work goes on, and the charge may be [corrected](Self::Correct) once.
     Settle {
         amount: Credits,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         work: Option<Work>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        job: Option<Job>,
     },
     /// Give the hold of this id back whole.
     Release,
@@ -39,6 +41,17 @@ pub enum Operation {
     Charge {
         amount: Credits,
         period: Option<Period>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        work: Option<Work>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        job: Option<Job>,
+    },
+    /// The job of `call` turned out to cost `amount` in all. Once for each job, within
+    /// [`CORRECTABLE_MILLIS`](super::CORRECTABLE_MILLIS) of its settlement. Works whatever the gate says, and is refused
+    /// neither for lack of credits nor for a debt. Has an id of its own: that of the call may be too old by then.
+    Correct {
+        call: Id,
+        amount: Credits,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         work: Option<Work>,
     },
@@ -58,6 +71,7 @@ impl Operation {
             Self::Settle { .. } => "settle".into(),
             Self::Release => "release".into(),
             Self::Charge { .. } => "charge".into(),
+            Self::Correct { .. } => "correct".into(),
             Self::Void { .. } => "void".into(),
         }
     }
@@ -72,7 +86,8 @@ impl Operation {
             | Self::Extend { .. }
             | Self::Settle { .. }
             | Self::Release
-            | Self::Charge { .. } => None,
+            | Self::Charge { .. }
+            | Self::Correct { .. } => None,
         }
     }
 
@@ -94,6 +109,7 @@ impl Operation {
             | Self::Extend { .. }
             | Self::Settle { .. }
             | Self::Release
+            | Self::Correct { .. }
             | Self::Void { .. } => &[],
         }
     }
@@ -123,6 +139,8 @@ pub enum Done {
     Extended,
     /// The charge; `owed` of it became debt.
     Settled { charged: Credits, owed: Credits },
+    /// The charge of a job, as it was and as it is; `owed` of the difference became debt.
+    Corrected { before: Credits, charged: Credits, owed: Credits },
     /// The hold is given back.
     Released,
     /// What the refund took now: from the lot, and as debt.
@@ -151,7 +169,8 @@ pub enum Refusal {
     /// More than [`HOLDS_MAX`](super::HOLDS_MAX) calls of the account are running.
     #[error("too many calls of the account are running")]
     TooManyHolds,
-    /// No hold of this id is open: it was resolved, or never placed. Of a charge: the call was resolved before.
+    /// No hold of this id is open: it was resolved, or never placed. Of a charge: the call was resolved before. Of a
+    /// correction: no job of the call waits for one.
     #[error("no hold of this id is open")]
     AlreadyResolved,
     /// The id or the source was used before, with other arguments.

@@ -26,7 +26,9 @@ pub struct Rule {
     /// The kind of work: chat, embeddings, image, …
     pub operation: Option<String>,
     /// The model's name. A call that names no model doesn't match a rule that has this condition.
-    pub model: Option<ModelGlob>,
+    pub model: Option<Glob>,
+    /// What the call is for, as a service key says. A call that says nothing doesn't match a rule that has this condition.
+    pub feature: Option<Glob>,
     /// What a matching call costs.
     pub price: Price,
 }
@@ -40,12 +42,12 @@ pub enum Price {
     PerUnit(Arc<Rates>),
 }
 
-/// A pattern of model names in which `*` stands for any run of characters, also none. Case counts; no other
+/// A pattern of names in which `*` stands for any run of characters, also none. Case counts; no other
 /// character is special.
 #[derive(Clone, PartialEq)]
-pub struct ModelGlob {
+pub struct Glob {
     text: String,
-    // A wildcard for one character is not offered: NUL, which no model name contains, stands in for it.
+    // A wildcard for one character is not offered: NUL, which no name contains, stands in for it.
     pattern: WildMatchPattern<'*', '\0'>,
 }
 
@@ -69,8 +71,15 @@ pub enum PriceSource {
 
 impl PriceList {
     /// The price of a call; `None` when nothing prices it, which refuses it.
-    pub fn quote(&self, provider: &str, operation: &str, model: Option<&str>) -> Option<Quote> {
-        let matching = self.rules.iter().position(|rule| rule.matches(provider, operation, model));
+    pub fn quote(
+        &self,
+        provider: &str,
+        operation: &str,
+        model: Option<&str>,
+        feature: Option<&str>,
+    ) -> Option<Quote> {
+        let matches = |rule: &Rule| rule.matches(provider, operation, model, feature);
+        let matching = self.rules.iter().position(matches);
         let (price, rule) = match matching {
             Some(index) => (&self.rules[index].price, PriceSource::Rule(index)),
             None => (self.default.as_ref()?, PriceSource::Default),
@@ -98,14 +107,24 @@ impl Price {
 }
 
 impl Rule {
-    fn matches(&self, provider: &str, operation: &str, model: Option<&str>) -> bool {
+    fn matches(
+        &self,
+        provider: &str,
+        operation: &str,
+        model: Option<&str>,
+        feature: Option<&str>,
+    ) -> bool {
+        let fits = |glob: &Option<Glob>, name: Option<&str>| {
+            glob.as_ref().is_none_or(|glob| name.is_some_and(|name| glob.matches(name)))
+        };
         self.provider.as_deref().is_none_or(|name| name == provider)
             && self.operation.as_deref().is_none_or(|name| name == operation)
-            && self.model.as_ref().is_none_or(|glob| model.is_some_and(|name| glob.matches(name)))
+            && fits(&self.model, model)
+            && fits(&self.feature, feature)
     }
 }
 
-impl ModelGlob {
+impl Glob {
     /// The pattern `text`. Every text is a pattern.
     pub fn new(text: &str) -> Self {
         Self { text: text.to_owned(), pattern: WildMatchPattern::new(text) }
@@ -116,13 +135,13 @@ impl ModelGlob {
         &self.text
     }
 
-    /// Whether the whole of `model` fits.
-    pub fn matches(&self, model: &str) -> bool {
-        self.pattern.matches(model)
+    /// Whether the whole of `name` fits.
+    pub fn matches(&self, name: &str) -> bool {
+        self.pattern.matches(name)
     }
 }
 
-impl fmt::Debug for ModelGlob {
+impl fmt::Debug for Glob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.text, f)
     }
@@ -151,7 +170,8 @@ mod tests {
         Rule {
             provider: provider.map(str::to_owned),
             operation: operation.map(str::to_owned),
-            model: model.map(ModelGlob::new),
+            model: model.map(Glob::new),
+            feature: None,
             price: Price::PerCall(Credits::whole(credits)),
         }
     }
@@ -175,7 +195,7 @@ mod tests {
         operation: &str,
         model: Option<&str>,
     ) -> Option<String> {
-        list.quote(provider, operation, model).map(|quote| match quote.price {
+        list.quote(provider, operation, model, None).map(|quote| match quote.price {
             Price::PerCall(credits) => format!("{credits} by {}", quote.rule),
             Price::PerUnit(_) => format!("units by {}", quote.rule),
         })
@@ -205,6 +225,24 @@ mod tests {
     }
 
     #[test]
+    fn a_rule_for_a_feature_needs_that_feature() {
+        let playground =
+            Rule { feature: Some(Glob::new("playground*")), ..rule(None, Some("chat"), None, 0) };
+        let list = PriceList { rules: vec![playground], ..list() };
+        for (feature, price) in [
+            (Some("playground-2"), 0),
+            (Some("playground"), 0),
+            (Some("my-playground"), 1),
+            (None, 1),
+        ] {
+            let quote = list.quote("openai", "chat", Some("o3"), feature).unwrap();
+            assert_eq!(quote.price, Price::PerCall(Credits::whole(price)), "{feature:?}");
+        }
+        let other = list.quote("openai", "image", None, Some("playground")).unwrap();
+        assert_eq!(other.price, Price::PerCall(Credits::whole(1)));
+    }
+
+    #[test]
     fn without_a_default_an_unpriced_call_has_no_price() {
         let list = PriceList { default: None, ..list() };
         assert_eq!(quoted(&list, "openai", "chat", Some("o3")), None);
@@ -226,7 +264,7 @@ mod tests {
             ("GPT-*", "gpt-5", false),
             ("*a*a*a*b", &"a".repeat(200), false),
         ] {
-            assert_eq!(ModelGlob::new(glob).matches(model), fits, "{glob} on {model}");
+            assert_eq!(Glob::new(glob).matches(model), fits, "{glob} on {model}");
         }
     }
 }

@@ -1,5 +1,8 @@
 //! A price for each unit of work, and what an amount of work comes to (semantics.md section 3).
 
+use std::fmt;
+use std::str::FromStr;
+
 use super::{Credits, Unit, Usage};
 
 /// What each unit costs: for a million tokens or characters, for a picture, for a second of sound.
@@ -80,6 +83,42 @@ impl Rates {
     }
 }
 
+/// A text that tells no rates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("rates are written as `input=1250000,output=10000000,minimum=500`")]
+pub struct BadRates;
+
+/// `input=1250000,output=10000000,minimum=500`, in µ. What is held for is not told: it is known by then.
+impl fmt::Display for Rates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for unit in Unit::ALL {
+            if let Some(own) = self.own(unit) {
+                write!(f, "{}={},", unit.as_str(), own.micros())?;
+            }
+        }
+        write!(f, "minimum={}", self.minimum.micros())
+    }
+}
+
+impl FromStr for Rates {
+    type Err = BadRates;
+
+    fn from_str(text: &str) -> Result<Self, BadRates> {
+        let mut rates = Self::default();
+        for term in text.split(',') {
+            let (unit, micros) = term.split_once('=').ok_or(BadRates)?;
+            let credits = micros.parse().ok().and_then(Credits::from_micros).ok_or(BadRates)?;
+            if unit == "minimum" {
+                rates.minimum = credits;
+            } else {
+                let unit = Unit::ALL.into_iter().find(|it| it.as_str() == unit).ok_or(BadRates)?;
+                rates = rates.with(unit, credits);
+            }
+        }
+        Ok(rates)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -102,6 +141,16 @@ mod tests {
     fn check(rates: &Rates, amounts: &[(Unit, u64)], expected: &str) {
         let usage = amounts.iter().fold(Usage::NOTHING, |usage, (unit, n)| usage.with(*unit, *n));
         assert_eq!(rates.price(&usage).to_string(), expected, "{usage}");
+    }
+
+    #[test]
+    fn rates_are_written_and_read_again() {
+        let model = Rates { minimum: credits("0.0005"), ..model() };
+        assert_eq!(model.to_string().parse(), Ok(model));
+        assert_eq!("input=1".parse::<Rates>().map(|rates| rates.minimum), Ok(Credits::ZERO));
+        for text in ["", "inputs=1", "input", "input=-1"] {
+            assert_eq!(text.parse::<Rates>(), Err(BadRates), "{text}");
+        }
     }
 
     #[test]

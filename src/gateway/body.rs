@@ -6,6 +6,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use http::header::CONTENT_ENCODING;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -14,6 +16,7 @@ use tokio::time::timeout;
 
 use super::paced::{BodyError, Paced};
 use super::rejection::Rejection;
+use crate::coding::{Coding, Decoder};
 
 /// Bytes for which one permit of the budget stands.
 const PERMIT_BYTES: usize = 1024;
@@ -22,10 +25,18 @@ const PERMIT_BYTES: usize = 1024;
 const FORGET_BYTES: usize = 16 << 20;
 const FORGET_TIME: Duration = Duration::from_secs(5);
 
+/// A body that was read whole: as it was sent, and what it says.
+pub struct Whole {
+    sent: Bytes,
+    share: Budgeted,
+    /// Its text, if it is compressed.
+    decoded: Option<(Bytes, Budgeted)>,
+}
+
 /// A request body on its way to the provider.
 pub enum Outgoing {
     /// Read whole before; gives its share of the budget back when it is dropped.
-    Whole(Full<Bytes>, Option<Budgeted>),
+    Whole(Full<Bytes>, [Option<Budgeted>; 2]),
     /// Passed through as it comes.
     Through(Paced),
 }
@@ -51,6 +62,39 @@ impl Budget {
         let permits = u32::try_from(bytes.div_ceil(PERMIT_BYTES)).unwrap_or(u32::MAX);
         let taken = Arc::clone(&self.permits).try_acquire_many_owned(permits);
         taken.map_err(|_| Rejection::BodiesTooLarge)
+    }
+}
+
+/// A text that is gathered from its pieces.
+#[derive(Default)]
+pub struct Gathered {
+    bytes: BytesMut,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Gathered {
+    /// Takes the next piece, of at most `limit` bytes in all.
+    pub fn feed(&mut self, more: &[u8], limit: usize, budget: &Budget) -> Result<(), Rejection> {
+        let (length, capacity) = (self.bytes.len() + more.len(), self.bytes.capacity());
+        if length > limit {
+            return Err(Rejection::BodyTooLarge { limit });
+        }
+        if length > capacity {
+            let room = length.max(capacity.saturating_mul(2)).min(limit);
+            let permit = budget.take(room - capacity)?;
+            match &mut self.permit {
+                Some(own) => own.merge(permit),
+                None => self.permit = Some(permit),
+            }
+            self.bytes.reserve(room - self.bytes.len());
+        }
+        self.bytes.extend_from_slice(more);
+        Ok(())
+    }
+
+    /// What has come.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
     }
 }
 
@@ -95,7 +139,7 @@ pub async fn read_whole(
     limit: usize,
     pause: Duration,
     budget: &Budget,
-) -> Result<(Bytes, Option<Budgeted>), Rejection> {
+) -> Result<Whole, Rejection> {
     let Some(body) = &mut body.0 else { return Err(Rejection::Internal) };
     let expected = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if expected > limit {
@@ -124,7 +168,7 @@ pub async fn read_whole(
         }
     }
     let first = first.unwrap_or_default();
-    let whole = if rest.is_empty() {
+    let sent = if rest.is_empty() {
         first
     } else {
         let mut whole = BytesMut::with_capacity(first.len() + rest.len());
@@ -132,7 +176,43 @@ pub async fn read_whole(
         whole.extend_from_slice(&rest);
         whole.freeze()
     };
-    Ok((whole, Some(Budgeted { _permit: permit })))
+    Ok(Whole { sent, share: Budgeted { _permit: permit }, decoded: None })
+}
+
+impl Whole {
+    /// The same with its text, of at most `limit` bytes, if `headers` say that it is compressed. What has no single
+    /// reading is refused.
+    pub fn decoded(
+        self,
+        headers: &HeaderMap,
+        limit: usize,
+        budget: &Budget,
+    ) -> Result<Self, Rejection> {
+        let Some(coding) = Coding::of(headers)? else { return Ok(self) };
+        let mut decoder = Decoder::new(coding);
+        let mut text = Gathered::default();
+        decoder.feed(&self.sent, |more| text.feed(more, limit, budget))?;
+        decoder.finish()?;
+        let Gathered { bytes, permit } = text;
+        let permit = permit.map_or_else(|| budget.take(0), Ok)?;
+        Ok(Self { decoded: Some((bytes.freeze(), Budgeted { _permit: permit })), ..self })
+    }
+
+    /// What the body says.
+    pub fn text(&self) -> &Bytes {
+        self.decoded.as_ref().map_or(&self.sent, |(text, _)| text)
+    }
+
+    /// The body as it is sent: as it came, or `changed`, which is not compressed; `headers` are those of the request.
+    pub fn outgoing(self, changed: Option<Bytes>, headers: &mut HeaderMap) -> Outgoing {
+        let Self { sent, share, decoded } = self;
+        let Some(changed) = changed else {
+            return Outgoing::Whole(Full::new(sent), [Some(share), None]);
+        };
+        headers.remove(CONTENT_ENCODING);
+        let decoded = decoded.map(|(_, share)| share);
+        Outgoing::Whole(Full::new(changed), [Some(share), decoded])
+    }
 }
 
 impl Body for Outgoing {
@@ -165,8 +245,32 @@ impl Body for Outgoing {
 }
 
 impl Outgoing {
-    /// A body that was read whole.
-    pub fn whole(bytes: Bytes, budgeted: Option<Budgeted>) -> Self {
-        Self::Whole(Full::new(bytes), budgeted)
+    /// A body of the gateway's own, or one that nobody pays memory for.
+    pub fn whole(bytes: Bytes) -> Self {
+        Self::Whole(Full::new(bytes), [None, None])
+    }
+
+    /// The bytes, if they were read whole and none of them was sent.
+    pub fn bytes(&self) -> Option<Bytes> {
+        match self {
+            Self::Whole(body, _) => Some(body.clone().into_inner().unwrap_or_default()),
+            Self::Through(_) => None,
+        }
+    }
+
+    /// The same body once more, without a share of the budget; nothing if it passes through and has bytes.
+    pub fn again(&self) -> Option<Self> {
+        match self {
+            Self::Whole(body, _) => Some(Self::Whole(body.clone(), [None, None])),
+            Self::Through(body) => body.is_end_stream().then(|| Self::whole(Bytes::new())),
+        }
+    }
+
+    /// Its shares of the budget, for whoever keeps the bytes for longer than the body.
+    pub fn take_budget(&mut self) -> [Option<Budgeted>; 2] {
+        match self {
+            Self::Whole(_, shares) => std::mem::take(shares),
+            Self::Through(_) => [None, None],
+        }
     }
 }

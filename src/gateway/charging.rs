@@ -8,12 +8,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::HeaderMap;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName};
+use http::header::{CONTENT_TYPE, HeaderName};
 
 use super::meter::End;
 use super::peek::Malformed;
-use crate::credit::{Basis, Credits, Price, Rates, Unit, Usage, Work};
-use crate::provider::include_usage::{self, Asked, GivenTwice, Sieve};
+use crate::coding::{Coding, Decoder, Undecodable};
+use crate::credit::{Basis, Credits, Job, Price, Rates, Unit, Usage, Work};
+use crate::provider::include_usage::{self, Asked, GivenTwice};
+use crate::provider::job;
 use crate::provider::{Demand, Dialect, Evidence, Operation, Report, UsageReader};
 
 /// What a call is charged by.
@@ -39,6 +41,8 @@ pub struct Order {
 /// Reads an answer as it passes.
 #[derive(Debug)]
 pub struct Meter {
+    /// Of a compressed answer.
+    decoder: Option<Decoder>,
     evidence: Evidence,
     by: By,
 }
@@ -125,33 +129,41 @@ impl Charging {
         matches!(self, Self::PerCall(_))
     }
 
-    /// The request as it is sent: a stream is asked for its usage where that decides the charge. If the client did not ask
-    /// for it, the answer is to be sifted.
-    pub fn request(&self, stream: bool, body: Bytes) -> Result<(Bytes, Option<Sieve>), Malformed> {
-        let Self::PerUnit(order) = self else { return Ok((body, None)) };
+    /// The request as it must be sent instead of `body`: a stream is asked for its usage where that decides the charge and
+    /// the client did not ask for it. The answer is then to be sifted.
+    pub fn asked(&self, stream: bool, body: &Bytes) -> Result<Option<Bytes>, Malformed> {
+        let Self::PerUnit(order) = self else { return Ok(None) };
         if !stream {
-            return Ok((body, None));
+            return Ok(None);
         }
-        match include_usage::ask(order.dialect, order.operation, &body) {
-            Ok(Asked::Already) => Ok((body, None)),
-            Ok(Asked::Added(body)) => Ok((body, Some(Sieve::default()))),
+        match include_usage::ask(order.dialect, order.operation, body) {
+            Ok(Asked::Already) => Ok(None),
+            Ok(Asked::Added(changed)) => Ok(Some(changed)),
             Err(GivenTwice(field)) => Err(Malformed::DuplicateField { field }),
         }
     }
 
-    /// Reads the answer whose head has `headers`, in which `evidence` looks for output.
+    /// Reads the answer whose head has `headers`, in which `evidence` looks for output. A compressed one is decoded beside
+    /// its bytes, as far as anything is looked for in it.
     pub fn meter(self, evidence: Evidence, headers: &HeaderMap) -> Meter {
         let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-        let (kind, encoding) = (text(CONTENT_TYPE), text(CONTENT_ENCODING));
         let by = match self {
             Self::PerCall(price) => By::Call(price),
             Self::PerUnit(order) => {
-                let reader =
-                    UsageReader::for_response(order.dialect, order.operation, kind, encoding);
+                let kind = text(CONTENT_TYPE);
+                let reader = UsageReader::for_response(order.dialect, order.operation, kind);
                 By::Units(Box::new(Counting { order: *order, reader }))
             }
         };
-        Meter { evidence, by }
+        let coding = Coding::of(headers);
+        let is_read = evidence.reads_events() || matches!(by, By::Units(_));
+        let known = coding.as_ref().ok().copied().flatten();
+        let decoder = known.filter(|_| is_read).map(Decoder::new);
+        let mut meter = Meter { decoder, evidence, by };
+        if coding.is_err() {
+            meter.lose();
+        }
+        meter
     }
 }
 
@@ -173,27 +185,58 @@ fn estimate(rates: &Rates, operation: Operation, demand: &Demand) -> Usage {
 impl Meter {
     /// Takes the next bytes of the answer. Returns what it has come to so far, once that may have grown.
     pub fn see(&mut self, bytes: &[u8]) -> Option<Credits> {
-        match &mut self.by {
-            By::Call(price) => {
-                if self.evidence.saw_output() {
-                    return None;
-                }
-                self.evidence.feed(bytes);
-                self.evidence.saw_output().then_some(*price)
+        if matches!(self.by, By::Call(_)) && self.evidence.saw_output() {
+            return None;
+        }
+        self.read(bytes);
+        self.evidence.saw_output().then(|| match &self.by {
+            By::Call(price) => *price,
+            By::Units(counting) => counting.order.rates.price(&counting.so_far().usage),
+        })
+    }
+
+    fn read(&mut self, bytes: &[u8]) {
+        let (evidence, by) = (&mut self.evidence, &mut self.by);
+        let mut read = |text: &[u8]| {
+            evidence.feed(text);
+            if let By::Units(counting) = by {
+                counting.reader.feed(text);
             }
-            By::Units(counting) => {
-                self.evidence.feed(bytes);
-                counting.reader.feed(bytes);
-                self.evidence
-                    .saw_output()
-                    .then(|| counting.order.rates.price(&counting.so_far().usage))
-            }
+        };
+        let Some(decoder) = &mut self.decoder else { return read(bytes) };
+        let readable = decoder.feed::<Undecodable>(bytes, |text| {
+            read(text);
+            Ok(())
+        });
+        if !bytes.is_empty() {
+            self.evidence.came();
+        }
+        if readable.is_err() {
+            self.lose();
+        }
+    }
+
+    /// What follows can't be read, and nothing is known of what came.
+    fn lose(&mut self) {
+        self.decoder = None;
+        self.evidence.lose();
+        if let By::Units(counting) = &mut self.by {
+            counting.reader.lose();
         }
     }
 
     /// Whether the end of the answer tells more than its price, so that it is worth reading on without the client.
     pub fn gains_by_reading_on(&self) -> bool {
         matches!(self.by, By::Units(_))
+    }
+
+    /// The job in which the work goes on, if the answer, which has ended, began one that can be asked for.
+    pub fn job(&self) -> Option<Job> {
+        let By::Units(counting) = &self.by else { return None };
+        let id = counting.began_job().then(|| counting.reader.job_id()).flatten()?;
+        let name = job::name(counting.order.dialect, id);
+        // A name that is no word is not remembered: its charge stands.
+        Job::new(&name, &counting.order.rates.to_string()).ok()
     }
 
     /// What the call comes to.
@@ -211,9 +254,13 @@ impl Meter {
 }
 
 impl Counting {
+    fn began_job(&self) -> bool {
+        self.reader.report().is_job || starts_job(self.order.operation)
+    }
+
     /// The work of an answer that has ended.
     fn whole(&self) -> Work {
-        if self.reader.report().is_job || starts_job(self.order.operation) {
+        if self.began_job() {
             return Work { basis: Basis::Estimated, usage: self.order.estimate };
         }
         self.so_far()

@@ -18,9 +18,12 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::charging::{Bill, Meter};
+use super::jobs::Watch;
 use super::limits::Running;
 use super::paced::{BodyError, Paced};
 use super::record::{Ending, Record};
+use super::tenancy::Making;
+use crate::credit::ClaimName;
 use crate::ledger::{Call, Charge};
 use crate::metrics::{HoldOutcome, Metrics, Open};
 use crate::provider::include_usage::Sieve;
@@ -55,6 +58,7 @@ struct Flow {
     /// Why the body broke off, while what had been held back of it still passes.
     broken: Option<BodyError>,
     metered: Option<Box<Metered>>,
+    watch: Option<Box<Watch>>,
     record: Option<Record>,
     _stream: Option<Open>,
     /// Its place among the requests in flight.
@@ -71,8 +75,12 @@ pub struct Metered {
     pub after: AfterLeaving,
     /// Counts the charge.
     pub metrics: Arc<Metrics>,
+    /// The key under which the client may repeat the call.
+    pub key: Option<ClaimName>,
     /// Its place among the account's running calls.
     pub running: Running,
+    /// Notes what it makes.
+    pub made: Option<Making>,
 }
 
 /// What becomes of an answer whose client has left before its end, if its end tells more than its price.
@@ -86,15 +94,23 @@ pub struct AfterLeaving {
 
 impl Metered {
     fn see(&mut self, bytes: &[u8]) {
+        if let Some(made) = &mut self.made {
+            made.see(bytes);
+        }
         if let Some(so_far) = self.meter.see(bytes) {
             self.call.confirm(so_far);
         }
     }
 
-    fn end(self, end: End) -> Bill {
+    fn end(mut self, end: End, client: End) -> Bill {
+        if let (Some(key), End::Complete) = (self.key, client) {
+            self.call.delivered(key);
+        }
         let bill = self.meter.bill(end);
         let (charge, outcome) = match bill.due {
-            Some(amount) => (Charge::Settle(amount, bill.work), HoldOutcome::Settled),
+            Some(amount) => {
+                (Charge::Settle(amount, bill.work, self.meter.job()), HoldOutcome::Settled)
+            }
             None => (Charge::Release, HoldOutcome::Released),
         };
         self.call.resolve(charge);
@@ -114,12 +130,13 @@ impl Answer {
         body: Incoming,
         sieve: Option<Sieve>,
         metered: Option<Box<Metered>>,
+        watch: Option<Box<Watch>>,
         record: Record,
         stream: Option<Open>,
     ) -> Self {
         let body = Paced::new(body, record.pause);
         let (record, broken, place) = (Some(record), None, None);
-        let mut flow = Flow { body, sieve, broken, metered, record, _stream: stream, place };
+        let mut flow = Flow { body, sieve, broken, metered, watch, record, _stream: stream, place };
         if flow.body.is_end_stream() {
             flow.end(End::Complete);
         }
@@ -146,7 +163,10 @@ impl Flow {
 
     /// The same, where the provider's side ended otherwise than the client's.
     fn end_for(&mut self, provider: End, client: End) {
-        let bill = self.metered.take().map(|metered| metered.end(provider));
+        let bill = self.metered.take().map(|metered| metered.end(provider, client));
+        if let Some(watch) = self.watch.take().filter(|_| provider == End::Complete) {
+            watch.end();
+        }
         self.place = None;
         let Some(mut record) = self.record.take() else { return };
         record.ending = match client {
@@ -168,6 +188,9 @@ impl Flow {
                 Some(Ok(frame)) => {
                     if let (Some(metered), Some(bytes)) = (&mut self.metered, frame.data_ref()) {
                         metered.see(bytes);
+                    }
+                    if let (Some(watch), Some(bytes)) = (&mut self.watch, frame.data_ref()) {
+                        watch.see(bytes);
                     }
                     // hyper does not ask again once it has all the bytes that were announced.
                     let is_last = self.body.is_end_stream();

@@ -1,12 +1,13 @@
 //! Reads the model's name, and whether a stream is asked for, from a whole request body.
 //!
-//! The body itself goes to the provider unchanged, so what is read here must be what the provider will read:
+//! What is read is the decoded text of a compressed one. The body itself goes to the provider unchanged, so what is read here must be what the provider will read:
 //! where two parsers may differ (a field given twice, bytes that are no text, something after the object), the
 //! request is refused. Pure functions: no HTTP types, no prices. Nested values are skipped without recursion, so
 //! depth costs nothing.
 
 use bytes::Bytes;
 
+use crate::coding::{Coding, Undecodable, Unsupported};
 use crate::provider::ModelAt;
 use crate::provider::credentials::percent_decoded;
 
@@ -60,8 +61,17 @@ pub enum Malformed {
     WrongType { field: &'static str },
     #[error("The field `{field}` is given twice; give it once.")]
     DuplicateField { field: &'static str },
-    #[error("The request body is compressed ({encoding}); send it without a content-encoding.")]
+    #[error("A field is named like `{field}` in another letter case; write it `{field}`, once.")]
+    OtherCase { field: &'static str },
+    #[error("The header `{header}` is given twice or is not text; give it once.")]
+    DoubtfulHeader { header: &'static str },
+    #[error(
+        "The content-encoding of the request body ({encoding}) can't be read here; send it plain, or in one of {}.",
+        Coding::ALL
+    )]
     UnsupportedEncoding { encoding: String },
+    #[error("The compressed request body can't be read: {0}. Send it plain.")]
+    Undecodable(#[from] Undecodable),
     #[error("The content type of this request must be {expected}.")]
     WrongContentType { expected: &'static str },
     #[error(
@@ -74,12 +84,7 @@ pub enum Malformed {
 ///
 /// [`ModelAt::Query`], [`ModelAt::Path`] and [`ModelAt::Absent`] leave the body alone; see [`model_in_query`] and
 /// [`model_in_path`] for the first two.
-pub fn peek(
-    at: ModelAt,
-    content_type: Option<&str>,
-    content_encoding: Option<&str>,
-    body: &Bytes,
-) -> Result<Peek, Malformed> {
+pub fn peek(at: ModelAt, content_type: Option<&str>, body: &Bytes) -> Result<Peek, Malformed> {
     let is_form = content_type.is_some_and(is_multipart);
     let (form, required) = match at {
         ModelAt::Query | ModelAt::Path | ModelAt::Absent => return Ok(Peek::default()),
@@ -88,7 +93,6 @@ pub fn peek(
         ModelAt::Multipart => (true, true),
         ModelAt::JsonOrMultipart => (is_form, false),
     };
-    check_encoding(content_encoding)?;
     if body.is_empty() {
         return if required { Err(Malformed::EmptyBody) } else { Ok(Peek::default()) };
     }
@@ -150,12 +154,10 @@ fn checked_model(model: &str) -> Result<String, Malformed> {
     }
 }
 
-fn check_encoding(content_encoding: Option<&str>) -> Result<(), Malformed> {
-    let encoding = content_encoding.unwrap_or_default().trim();
-    if encoding.is_empty() || encoding.eq_ignore_ascii_case("identity") {
-        return Ok(());
+impl From<Unsupported> for Malformed {
+    fn from(Unsupported(encoding): Unsupported) -> Self {
+        Self::UnsupportedEncoding { encoding }
     }
-    Err(Malformed::UnsupportedEncoding { encoding: encoding.chars().take(32).collect() })
 }
 
 fn is_multipart(content_type: &str) -> bool {

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use http::{Method, StatusCode};
 
 use super::charging::Bill;
-use crate::credit::{AccountId, Credits, Id};
+use super::upstream::Tries;
+use crate::credit::{AccountId, Credits, Feature, Id};
 use crate::metrics::{Metrics, Open};
 use crate::provider::Dialect;
 
@@ -57,6 +58,8 @@ pub struct Record {
     /// The key's public name.
     pub key: Option<String>,
     pub model: Option<String>,
+    /// What the call is for, as its caller says.
+    pub feature: Option<Feature>,
     pub status: Option<StatusCode>,
     /// What was held, and what came of it; nothing came of it if nothing is said.
     pub held: Option<Credits>,
@@ -65,6 +68,8 @@ pub struct Record {
     pub unheld: bool,
     /// The socket on which it came, if it is a response of one.
     pub socket: Option<Id>,
+    /// How it fared on its way to the provider.
+    pub tries: Tries,
     /// From sending the call to the head of the provider's answer.
     pub upstream: Option<Duration>,
     pub ending: Ending,
@@ -89,11 +94,13 @@ impl Record {
             account: None,
             key: None,
             model: None,
+            feature: None,
             status: None,
             held: None,
             bill: None,
             unheld: false,
             socket: None,
+            tries: Tries::default(),
             upstream: None,
             // What is true if nobody ever says otherwise: the handler was dropped.
             ending: Ending::ClientLeft,
@@ -126,6 +133,7 @@ impl Drop for Record {
             class = self.class,
             operation = self.operation,
             model = self.model.as_deref(),
+            feature = self.feature.as_ref().map(tracing::field::display),
             status = self.status.map(|status| status.as_u16()),
             ending = self.ending.as_str(),
             credits_held = self.held.as_ref().map(tracing::field::display),
@@ -133,6 +141,9 @@ impl Drop for Record {
             unheld = self.unheld.then_some(true),
             charged_by = due.map(|bill| bill.work.map_or("per_call", |work| work.basis.as_str())),
             usage = work.as_ref().map(|work| tracing::field::display(&work.usage)),
+            // Told only where something is to be told.
+            attempts = Some(self.tries.count).filter(|count| *count > 1),
+            address = Some(self.tries.address).filter(|number| *number > 1),
             upstream_ms = self.upstream.map(millis),
             duration_ms = millis(took),
             "{} {}",

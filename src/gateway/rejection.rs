@@ -7,16 +7,20 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use http::{Response, StatusCode};
 
 use super::peek::Malformed;
 use super::upstream::UpstreamError;
+use crate::coding::{Coding, Undecodable, Unsupported};
 use crate::config::WhenExhausted;
-use crate::credit::Refusal as Hold;
+use crate::credit::{Refusal as Hold, Repeated};
 use crate::ledger::LedgerError;
 use crate::policy::Denied;
 use crate::provider::credentials::CredentialError;
+use crate::provider::ids::{IDS_MAX, Unreadable};
 use crate::provider::{Dialect, PathError, Refusal};
 
 /// Why a request was not passed on, or its answer not passed back.
@@ -72,8 +76,22 @@ pub enum Rejection {
     WebSocket,
     /// An event of a WebSocket hides what it is.
     ObscureEvent,
+    /// What the request names is not there, or not the account's.
+    NoSuchThing,
+    /// It names more things than can be looked up.
+    TooManyThings,
     /// The provider has no key here.
     NoProvider,
+    /// `idempotency-key` can't be read.
+    KeyOfCallUnreadable,
+    /// The call repeats another one.
+    Repeated(Repeated),
+    /// `x-credits-task` can't be read.
+    TaskUnreadable,
+    /// `x-credits-task` came with an account's own key.
+    TaskNotAllowed,
+    /// `x-credits-feature` can't be read.
+    FeatureUnreadable,
     /// The ledger gave no answer.
     LedgerAway,
     /// Too many calls wait for their settlement.
@@ -120,15 +138,43 @@ impl Rejection {
     /// Why a provider gave no answer.
     pub fn of_upstream(error: &UpstreamError) -> Self {
         match error {
+            UpstreamError::Target(_) => Self::Internal,
             UpstreamError::Away(_) => Self::UpstreamAway,
             UpstreamError::Slow(_) => Self::UpstreamSlow,
         }
     }
 }
 
+impl From<Repeated> for Rejection {
+    fn from(repeated: Repeated) -> Self {
+        Self::Repeated(repeated)
+    }
+}
+
 impl From<Malformed> for Rejection {
     fn from(malformed: Malformed) -> Self {
         Self::Malformed(malformed)
+    }
+}
+
+impl From<Unreadable> for Rejection {
+    fn from(unreadable: Unreadable) -> Self {
+        match unreadable {
+            Unreadable::NotJson { line, column } => Malformed::NotJson { line, column }.into(),
+            Unreadable::TooMany => Self::TooManyThings,
+        }
+    }
+}
+
+impl From<Undecodable> for Rejection {
+    fn from(undecodable: Undecodable) -> Self {
+        Self::Malformed(undecodable.into())
+    }
+}
+
+impl From<Unsupported> for Rejection {
+    fn from(unsupported: Unsupported) -> Self {
+        Self::Malformed(unsupported.into())
     }
 }
 
@@ -204,7 +250,14 @@ impl Rejection {
             | Self::UnknownRoute
             | Self::WebSocket
             | Self::ObscureEvent
+            | Self::NoSuchThing
+            | Self::TooManyThings
             | Self::NoProvider
+            | Self::KeyOfCallUnreadable
+            | Self::Repeated(_)
+            | Self::TaskUnreadable
+            | Self::TaskNotAllowed
+            | Self::FeatureUnreadable
             | Self::LedgerAway
             | Self::Busy
             | Self::Misconfigured
@@ -252,6 +305,9 @@ impl Rejection {
         if let Some((name, value)) = worded.header {
             headers.insert(name, value);
         }
+        if status == StatusCode::UNSUPPORTED_MEDIA_TYPE {
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(Coding::ALL));
+        }
         if matches!(retry, Retry::Never) {
             headers.insert("x-should-retry", HeaderValue::from_static("false"));
         }
@@ -292,7 +348,10 @@ impl Rejection {
             }
             Self::Path(_) => (S::BAD_REQUEST, BAD_REQUEST, "invalid_path", Never),
             Self::Method => (S::METHOD_NOT_ALLOWED, BAD_REQUEST, "method_not_allowed", Never),
-            Self::Malformed(_) | Self::ObscureEvent => {
+            Self::Malformed(Malformed::UnsupportedEncoding { .. }) => {
+                (S::UNSUPPORTED_MEDIA_TYPE, BAD_REQUEST, "unsupported_encoding", Never)
+            }
+            Self::Malformed(_) | Self::TooManyThings | Self::ObscureEvent => {
                 (S::BAD_REQUEST, BAD_REQUEST, "invalid_request", Unsaid)
             }
             Self::BodyTooLarge { .. } => {
@@ -303,8 +362,19 @@ impl Rejection {
             Self::SessionGrant | Self::Administration | Self::UnknownRoute => {
                 (S::FORBIDDEN, BAD_REQUEST, "route_not_allowed", Never)
             }
+            Self::NoSuchThing => (S::NOT_FOUND, BAD_REQUEST, "not_found", Never),
             Self::NoProvider => (S::FORBIDDEN, BAD_REQUEST, "provider_not_available", Never),
             Self::WebSocket => (S::BAD_REQUEST, BAD_REQUEST, "websocket_not_supported", Never),
+            Self::KeyOfCallUnreadable | Self::TaskUnreadable | Self::FeatureUnreadable => {
+                (S::BAD_REQUEST, BAD_REQUEST, "invalid_header", Never)
+            }
+            Self::TaskNotAllowed => (S::FORBIDDEN, BAD_REQUEST, "task_not_allowed", Never),
+            Self::Repeated(Repeated::Running) => {
+                (S::CONFLICT, BAD_REQUEST, "idempotent_call_running", After(5))
+            }
+            Self::Repeated(Repeated::Delivered | Repeated::SentOften) => {
+                (S::UNPROCESSABLE_ENTITY, BAD_REQUEST, "idempotency_key_used", Never)
+            }
             Self::LedgerAway => {
                 (S::SERVICE_UNAVAILABLE, "server_error", "credit_store_unavailable", After(1))
             }
@@ -348,7 +418,16 @@ impl Rejection {
             Self::UnknownRoute => "This route is not known to the gateway and not available through it.".into(),
             Self::WebSocket => "This WebSocket is not available through this gateway, or not in this way; open those of Realtime, Responses or Gemini Live with GET over HTTP/1.1, or use HTTP requests.".into(),
             Self::ObscureEvent => "The event has a field whose name is written with escapes or is too long, or a value too long to be one; write it plainly.".into(),
+            Self::NoSuchThing => "An id in this request names nothing here: it was never made through your account, or has been deleted.".into(),
+            Self::TooManyThings => format!("The request names more than {IDS_MAX} things by their ids; name fewer at once.").into(),
             Self::NoProvider => "The AI provider of this call has no key on this gateway; ask its operator to set one.".into(),
+            Self::KeyOfCallUnreadable => "The header `Idempotency-Key` must hold one key of 1 to 255 printable ASCII characters.".into(),
+            Self::TaskUnreadable => "The header `x-credits-task` must hold one name of 1 to 255 printable ASCII characters.".into(),
+            Self::TaskNotAllowed => "The header `x-credits-task` is for service keys only; leave it out.".into(),
+            Self::FeatureUnreadable => "The header `x-credits-feature` must hold one name of 1 to 64 letters, digits or `.` `_` `:` `-`.".into(),
+            Self::Repeated(Repeated::Running) => "The call with this `Idempotency-Key` is still running; nothing was charged for this one. Try again in a moment.".into(),
+            Self::Repeated(Repeated::Delivered) => "The call with this `Idempotency-Key` was answered already; nothing was charged for this one. Use a new key for a new call.".into(),
+            Self::Repeated(Repeated::SentOften) => "The answer to the call with this `Idempotency-Key` was sent again as often as possible; nothing was charged for this one. Use a new key for a new call.".into(),
             Self::LedgerAway => "Your AI credits can't be checked at the moment; nothing was charged. Try again in a moment.".into(),
             Self::Busy | Self::BodiesTooLarge => "The gateway is busy; nothing was charged. Try again in a moment.".into(),
             Self::Misconfigured => "The gateway's configuration does not fit your account; nothing was charged. Please tell its operator.".into(),

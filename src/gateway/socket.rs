@@ -8,37 +8,34 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{
-    CONNECTION, HeaderName, HeaderValue, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
-};
-use http::{HeaderMap, Method, Request, Response, StatusCode, Version, request};
-use http_body_util::Empty;
+use http::header::SEC_WEBSOCKET_EXTENSIONS;
+use http::{Method, Response, StatusCode, Version, request};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-mod dial;
 mod flow;
 mod frames;
+mod goodbye;
+mod named;
 mod session;
+mod state;
 mod turn;
-
-pub use dial::Dial;
 
 use session::{Reserve, Session};
 
 use super::auth::Caller;
-use super::body::Outgoing;
 use super::charging::Charging;
 use super::headers::Told;
+use super::hold::Held;
 use super::peek;
 use super::record::Record;
 use super::rejection::Rejection;
-use super::upstream::UpstreamError;
-use super::{Gateway, Outcome, Passing, Target};
-use crate::credit::{Credits, Price};
+use super::upstream::{Handshake, upgrade};
+use super::{Gateway, Outcome, Passing, Target, claims};
+use crate::credit::{Credits, Feature, Price};
 use crate::ledger::Charge;
 use crate::metrics::HoldOutcome;
 use crate::policy::Terms;
@@ -103,9 +100,13 @@ impl Gateway {
         let model = peek::model_in_query(head.uri.query().unwrap_or_default())?;
         record.model.clone_from(&model);
         let models: Vec<String> = model.into_iter().collect();
-        let amount = self.first_hold(protocol, terms, target, &models)?;
+        record.feature = claims::feature(&head.headers)?;
+        let feature = record.feature.clone();
+        let priced_by = feature.as_ref().filter(|_| claims::is_service(&caller));
+        let amount = self.first_hold(protocol, terms, target, (&models, priced_by))?;
         drop(self.limits.run(&caller, &self.plan(&caller)?.pace)?);
-        let (call, funds) = self.hold(&head, caller.clone(), amount, record).await?;
+        let held = self.hold(&head, caller.clone(), amount, (None, &[]), record).await?;
+        let Held { call, funds, .. } = held;
         let unheld = record.unheld;
         // From here on the guard gives the credits back if nothing comes of the socket.
         let response = self.shake_hands(target, &head, record).await;
@@ -128,8 +129,14 @@ impl Gateway {
         // Whatever is held from now on is a response's.
         record.held = None;
         let reserve = Reserve { call, id: record.id, held: amount, unheld };
-        let session =
-            Session::new(self, (protocol, head, caller), target, models, reserve, record.id);
+        let session = Session::new(
+            self,
+            (protocol, head, caller),
+            target,
+            (models, feature),
+            reserve,
+            record.id,
+        );
         let sockets = self.sockets.clone();
         self.sockets.open.spawn(async move {
             let provider = hyper::upgrade::on(accepted);
@@ -153,10 +160,11 @@ impl Gateway {
         protocol: Protocol,
         terms: Terms,
         target: &Target<'_>,
-        models: &[String],
+        (models, feature): (&[String], Option<&Feature>),
     ) -> Result<Credits, Rejection> {
         let names: Vec<&str> = models.iter().map(String::as_str).collect();
-        let quoted = target.place.quote(terms, &self.config.prices, &names);
+        let quoted =
+            target.place.quote(terms, &self.config.prices, &names, feature.map(Feature::as_str));
         let price: Price = match quoted {
             Some(quoted) => quoted.price,
             None if protocol == Protocol::Realtime => {
@@ -178,27 +186,12 @@ impl Gateway {
         record: &mut Record,
     ) -> Result<Response<Incoming>, Rejection> {
         let query = head.uri.query().map(credentials::query_without_key);
-        let offered = credentials::protocols_without_key(&head.headers);
-        let upstream = target.upstream;
-        let body = Outgoing::whole(Bytes::new(), None);
+        let (upstream, place) = (target.upstream, &target.place);
         let headers = head.headers.clone();
-        let made =
-            upstream.request(Method::GET, &target.place, query.as_deref(), headers, body, false);
-        let made = made.map_err(|error| {
-            tracing::error!(%error, "a request could not be made");
-            Rejection::Internal
-        })?;
-        let mut request: Request<Empty<Bytes>> = made.map(|_| Empty::new());
-        let headers = request.headers_mut();
-        // Frames must be readable: no compression is agreed on.
-        headers.remove(SEC_WEBSOCKET_EXTENSIONS);
-        if let Some(offered) = offered {
-            headers.insert(SEC_WEBSOCKET_PROTOCOL, offered);
-        }
-        upgrade(headers);
+        let handshake = Handshake { place, query: query.as_deref(), headers };
         self.metrics.sent(record.started.elapsed());
         let sent = Instant::now();
-        let answer = upstream.shake_hands(request).await;
+        let answer = upstream.shake_hands(handshake, &mut record.tries).await;
         record.upstream = Some(sent.elapsed());
         answer.inspect(|_| self.metrics.upstream_answered(sent.elapsed())).map_err(|error| {
             self.metrics.upstream_failed(error.kind());
@@ -206,18 +199,5 @@ impl Gateway {
             tracing::warn!(provider, error = text, "a provider gave no answer");
             Rejection::of_upstream(&error)
         })
-    }
-}
-
-/// Makes a head one of a WebSocket's handshake.
-fn upgrade(headers: &mut HeaderMap<HeaderValue>) {
-    let websocket: (HeaderName, HeaderValue) = (UPGRADE, HeaderValue::from_static("websocket"));
-    headers.insert(websocket.0, websocket.1);
-    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-}
-
-impl From<hyper_util::client::legacy::Error> for UpstreamError {
-    fn from(error: hyper_util::client::legacy::Error) -> Self {
-        Self::Away(error.into())
     }
 }

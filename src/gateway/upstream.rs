@@ -1,81 +1,47 @@
-//! One provider: its address, its key, and the headers that may pass in each direction.
+//! One provider: the addresses where it is found, its key at each, and the way of a call through them.
 //!
 //! What goes up is the canonical path that was classified, the caller's own headers without hop-by-hop ones,
-//! credentials, cookies and what tells of the way through this gateway; and the provider's key.
+//! credentials, cookies and what tells of the way through this gateway; and the provider's key. A call that fails before
+//! its client has heard anything goes on to the next address, if it may be repeated there.
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName,
-    HeaderValue,
-};
-use http::{HeaderMap, Method, Request, Response, Uri};
-use http_body_util::Empty;
+use http::header::{ACCEPT_ENCODING, HeaderValue};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
-use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::time::{Instant, timeout_at};
+
+mod address;
+mod again;
+mod connect;
+mod connection;
+mod handshake;
+mod hops;
+mod pool;
+
+use address::{Address, Answered};
+use connect::{ConnectError, Stream, Trust};
+use connection::{HTTP1_BUFFER, OpenStream};
+
+pub use handshake::{Handshake, upgrade};
 
 use super::body::Outgoing;
-use super::socket::Dial;
-use crate::config::{BaseUrl, Secret, Timeouts};
+use crate::config::{BaseUrl, Http2, Secret, Timeouts};
+use crate::metrics::Attempts;
 use crate::policy::Place;
-use crate::provider::{Credential, Dialect, credentials};
-
-/// Connections that wait for their next call, for each provider.
-const IDLE_CONNECTIONS: usize = 1024;
-const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
-
-/// Concern one hop only (RFC 9110 section 7.6.1), beside what `Connection` names.
-static HOP_BY_HOP: [HeaderName; 9] = [
-    CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    HeaderName::from_static("proxy-authenticate"),
-    HeaderName::from_static("proxy-authorization"),
-    HeaderName::from_static("te"),
-    HeaderName::from_static("trailer"),
-    HeaderName::from_static("transfer-encoding"),
-    HeaderName::from_static("upgrade"),
-];
-
-/// Of no concern to a provider: who the caller is and which way it came (providers.md sections 4.1 and 4.2).
-static PRIVATE: [HeaderName; 11] = [
-    HOST,
-    CONTENT_LENGTH,
-    EXPECT,
-    HeaderName::from_static("cookie"),
-    HeaderName::from_static("forwarded"),
-    HeaderName::from_static("via"),
-    HeaderName::from_static("x-real-ip"),
-    // Name the organisation or the project of a provider key that is not the caller's.
-    HeaderName::from_static("openai-organization"),
-    HeaderName::from_static("openai-project"),
-    HeaderName::from_static("x-goog-user-project"),
-    HeaderName::from_static("x-amz-security-token"),
-];
-
-/// Beginnings of header names that stay here.
-const PRIVATE_PREFIXES: [&str; 3] = ["x-credits-", "x-forwarded-", "cf-"];
-
-/// Of no concern to a caller: the provider's cookies, its organisation, and the capacity that all accounts share.
-const PROVIDERS_OWN: [&str; 5] = [
-    "set-cookie",
-    "openai-organization",
-    "openai-project",
-    "anthropic-organization-id",
-    "anthropic-workspace-id",
-];
-const PROVIDERS_OWN_PREFIXES: [&str; 3] = ["x-credits-", "x-ratelimit-", "anthropic-ratelimit-"];
+use crate::provider::Dialect;
 
 /// Why a provider gave no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum UpstreamError {
+    /// The path and the query make no address.
+    #[error("no address can be made of the path: {0}")]
+    Target(#[source] http::uri::InvalidUri),
     /// No connection, or it broke before the head of the answer.
     #[error("no answer: {0}")]
-    Away(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Away(#[source] ConnectError),
     /// No head of an answer in time.
     #[error("no answer within {0:?}")]
     Slow(Duration),
@@ -96,6 +62,7 @@ impl UpstreamError {
     /// The failure's name in metrics.
     pub fn kind(&self) -> &'static str {
         match self {
+            Self::Target(_) => "target",
             Self::Away(_) => "away",
             Self::Slow(_) => "slow",
         }
@@ -115,186 +82,259 @@ pub enum UpstreamSetupError {
         "the provider's key has characters that a header can't carry: check for line breaks around it"
     )]
     Key,
+    /// The host can't stand in a header.
+    #[error("the host of `base_url` has characters that a header can't carry")]
+    Host,
+}
+
+/// What holds for all addresses of a provider.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    pub dialect: Dialect,
+    pub http2: Http2,
+    pub timeouts: Timeouts,
+    /// How long an address may be silent before the next is tried.
+    pub next_after: Option<Duration>,
 }
 
 /// A provider that calls can be sent to.
 pub struct Upstream {
-    dialect: Dialect,
-    timeouts: Timeouts,
-    base: BaseUrl,
-    key: Option<Key>,
-    client: Client<HttpsConnector<HttpConnector>, Outgoing>,
-    sockets: Dial,
+    settings: Settings,
+    /// In the order in which they are tried; at least one.
+    addresses: Vec<Address>,
 }
 
-/// A provider's key, ready to be sent in either way.
-struct Key {
-    plain: HeaderValue,
-    bearer: HeaderValue,
+/// Where a provider is found.
+pub struct At {
+    /// 1 is the provider's own address, then come its fallbacks as they are configured.
+    pub number: u32,
+    pub base: BaseUrl,
+    /// Its key there; `None` if it needs none.
+    pub key: Option<Secret>,
+    /// Counts what becomes of the tries.
+    pub attempts: Attempts,
 }
 
-impl Key {
-    fn new(secret: &Secret) -> Result<Self, UpstreamSetupError> {
-        let value = |text: &str| {
-            let mut value = HeaderValue::from_str(text).map_err(|_| UpstreamSetupError::Key)?;
-            value.set_sensitive(true);
-            Ok(value)
-        };
-        let plain = value(secret.expose())?;
-        Ok(Self { plain, bearer: value(&format!("Bearer {}", secret.expose()))? })
-    }
+/// A call on its way to a provider.
+pub struct Call<'a> {
+    pub method: Method,
+    pub place: &'a Place<'a>,
+    /// Without the caller's key.
+    pub query: Option<&'a str>,
+    /// As the caller sent them.
+    pub headers: HeaderMap,
+    pub body: Outgoing,
+    /// It is work: its answer is looked at, and so must not be compressed.
+    pub metered: bool,
+}
 
-    fn write(&self, credential: Credential, headers: &mut HeaderMap) {
-        match credential {
-            Credential::Bearer => drop(headers.insert(AUTHORIZATION, self.bearer.clone())),
-            Credential::Header(name) => drop(headers.insert(name, self.plain.clone())),
-            Credential::Headers(names) => {
-                for name in names {
-                    headers.insert(name, self.plain.clone());
-                }
-            }
-        }
-    }
+/// How a call fared on its way.
+#[derive(Debug, Default)]
+pub struct Tries {
+    /// Addresses that were tried.
+    pub count: u32,
+    /// The one that was tried last: 1 is the provider's own, then come its fallbacks.
+    pub address: u32,
+    /// The answer's place on a connection that it shares with others.
+    stream: Option<OpenStream>,
 }
 
 impl Upstream {
-    /// A provider at `base` that accepts `key`.
+    /// A provider whose calls go to `first`, and to `fallbacks` if they fail.
     pub fn new(
-        dialect: Dialect,
-        base: BaseUrl,
-        key: Option<&Secret>,
-        timeouts: Timeouts,
+        settings: Settings,
+        first: At,
+        fallbacks: Vec<At>,
     ) -> Result<Self, UpstreamSetupError> {
-        let key = key.map(Key::new).transpose()?;
-        let mut http = HttpConnector::new();
-        http.enforce_http(false);
-        http.set_nodelay(true);
-        http.set_connect_timeout(Some(timeouts.connect));
-        let connector = hyper_rustls::HttpsConnectorBuilder::new();
-        let connector = if base.is_tls() {
-            connector.with_native_roots().map_err(UpstreamSetupError::Certificates)?
+        let is_tls = first.base.is_tls() || fallbacks.iter().any(|at| at.base.is_tls());
+        let all = std::iter::once(first).chain(fallbacks);
+        let trust = if is_tls {
+            Trust::of_system().map_err(UpstreamSetupError::Certificates)?
         } else {
             // No certificate is ever looked at: plain connections only.
-            connector.with_tls_config(no_tls())
+            Trust::nobody()
         };
-        let connector = connector.https_or_http().enable_http1().wrap_connector(http);
-        let sockets = Dial::new(connector.clone());
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .pool_max_idle_per_host(IDLE_CONNECTIONS)
-            .build(connector);
-        Ok(Self { dialect, timeouts, base, key, client, sockets })
+        let addresses: Result<_, _> = all.map(|at| Address::new(at, &settings, &trust)).collect();
+        Ok(Self { settings, addresses: addresses? })
     }
 
-    /// Sends a call and waits for the head of its answer.
+    /// Sends a call and waits for the head of its answer; notes in `tries` how that went. Where all addresses fail, the
+    /// last answer that came is passed on.
     pub async fn send(
         &self,
-        request: Request<Outgoing>,
+        mut call: Call<'_>,
+        tries: &mut Tries,
     ) -> Result<Response<Incoming>, UpstreamError> {
-        let limit = self.timeouts.header;
-        match tokio::time::timeout(limit, self.client.request(request)).await {
-            Ok(Ok(mut response)) => {
-                clean_answer(response.headers_mut());
-                Ok(response)
+        let until = Instant::now() + self.settings.timeouts.header;
+        // The bytes may be needed until there is an answer.
+        let _budget = call.body.take_budget();
+        let sorted;
+        let order = if self.may_move(&call) {
+            sorted = self.order();
+            sorted.as_slice()
+        } else {
+            &[0]
+        };
+        let (place, query) = (call.place, call.query);
+        let operation = place.route.operation;
+        let may_be_repeated = again::may_be_repeated(&call.method, operation, call.metered);
+        let mut request = Some(Self::request(call));
+        let mut answer = None;
+        for (position, index) in order.iter().enumerate() {
+            let is_last = position + 1 == order.len();
+            let copied = request.as_ref().filter(|_| !is_last).and_then(address::copy);
+            let Some(request) = copied.or_else(|| request.take()) else { break };
+            let address = &self.addresses[*index];
+            let limit = if is_last { None } else { self.settings.next_after };
+            let attempt = Attempt { place, query, request, may_be_repeated, until, limit };
+            tries.count += 1;
+            let outcome = self.attempt(address, attempt).await;
+            let is_last = is_last || Instant::now() >= until;
+            let (provider, number, host) =
+                (place.provider.as_str(), address.number, address.host());
+            match outcome {
+                Ok(answered) if is_last || !is_failure(answered.0.status()) => {
+                    return Ok(tries.passed(number, answered));
+                }
+                Err(error) if is_last => {
+                    tries.address = number;
+                    return answer.map_or(Err(error), |(number, answered)| {
+                        Ok(tries.passed(number, answered))
+                    });
+                }
+                Ok(answered) => {
+                    let status = answered.0.status().as_u16();
+                    tracing::warn!(
+                        provider,
+                        address = number,
+                        host,
+                        status,
+                        "a provider failed; its next address is tried"
+                    );
+                    answer = Some((number, answered));
+                }
+                Err(error) => {
+                    let error = error.in_full();
+                    tracing::warn!(
+                        provider,
+                        address = number,
+                        host,
+                        error,
+                        "a provider failed; its next address is tried"
+                    );
+                }
             }
-            Ok(Err(error)) => Err(UpstreamError::Away(error.into())),
+        }
+        // Not reached: the last of at least one address returns.
+        Err(UpstreamError::Slow(self.settings.timeouts.header))
+    }
+
+    /// A new connection to the provider's own address, on which HTTP/1.1 is spoken: for what is more than a request and
+    /// an answer.
+    async fn dial_http1(&self) -> Result<Stream, UpstreamError> {
+        let limit = self.settings.timeouts.connect;
+        match tokio::time::timeout(limit, self.addresses[0].dial_http1()).await {
+            Ok(dialed) => dialed.map_err(UpstreamError::Away),
             Err(_) => Err(UpstreamError::Slow(limit)),
         }
     }
 
-    /// Sends the handshake of a WebSocket and waits for the head of its answer.
-    pub async fn shake_hands(
-        &self,
-        request: Request<Empty<Bytes>>,
-    ) -> Result<Response<Incoming>, UpstreamError> {
-        let limit = self.timeouts.header;
-        let answer = tokio::time::timeout(limit, self.sockets.shake_hands(request)).await;
-        let mut response = answer.map_err(|_| UpstreamError::Slow(limit))??;
-        clean_answer(response.headers_mut());
-        Ok(response)
+    /// Whether a call may go to another address than the first, if there is one.
+    fn may_move(&self, call: &Call<'_>) -> bool {
+        let body = if self.addresses.len() > 1 && call.metered { call.body.bytes() } else { None };
+        body.is_some_and(|body| again::may_move(call.place.route.operation, &body))
     }
 
-    /// The request as the provider gets it. `plain_answer`: the answer must not be compressed, since its events are
-    /// looked at.
-    pub fn request(
-        &self,
-        method: Method,
-        place: &Place<'_>,
-        query: Option<&str>,
-        mut headers: HeaderMap,
-        body: Outgoing,
-        plain_answer: bool,
-    ) -> Result<Request<Outgoing>, http::Error> {
-        clean_request(&mut headers);
-        if let Some(key) = &self.key {
-            key.write(self.dialect.credential(place.route.language), &mut headers);
-        }
-        if plain_answer {
+    /// The addresses by number, with those last that failed a moment ago.
+    fn order(&self) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.addresses.len()).collect();
+        order.sort_by_cached_key(|index| self.addresses[*index].rests());
+        order
+    }
+
+    /// The request as every address gets it; what is still missing differs.
+    fn request(call: Call<'_>) -> Request<Outgoing> {
+        let Call { method, mut headers, body, metered, .. } = call;
+        hops::clean_request(&mut headers);
+        if metered {
             headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         }
         let mut request = Request::new(body);
         *request.method_mut() = method;
-        *request.uri_mut() = self.uri(place, query)?;
         *request.headers_mut() = headers;
-        Ok(request)
+        request
     }
 
-    fn uri(&self, place: &Place<'_>, query: Option<&str>) -> Result<Uri, http::Error> {
-        let path = self.dialect.below(self.base.path(), &place.path);
-        let scheme = if self.base.is_tls() { "https" } else { "http" };
-        let target = match query.filter(|query| !query.is_empty()) {
-            Some(query) => format!("{path}?{query}"),
-            None => path,
-        };
-        Uri::builder()
-            .scheme(scheme)
-            .authority(self.base.authority())
-            .path_and_query(if target.is_empty() { "/".to_owned() } else { target })
-            .build()
-    }
-}
-
-fn no_tls() -> rustls::ClientConfig {
-    rustls::ClientConfig::builder()
-        .with_root_certificates(rustls::RootCertStore::empty())
-        .with_no_client_auth()
-}
-
-fn clean_request(headers: &mut HeaderMap) {
-    remove_hop_by_hop(headers);
-    for name in PRIVATE.iter().chain(&credentials::HEADERS) {
-        headers.remove(name);
-    }
-    remove_prefixed(headers, &PRIVATE_PREFIXES);
-}
-
-fn clean_answer(headers: &mut HeaderMap) {
-    remove_hop_by_hop(headers);
-    for name in PROVIDERS_OWN {
-        headers.remove(name);
-    }
-    remove_prefixed(headers, &PROVIDERS_OWN_PREFIXES);
-}
-
-fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
-        .get_all(CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .collect();
-    for name in named.iter().chain(&HOP_BY_HOP) {
-        headers.remove(name);
+    async fn attempt(
+        &self,
+        address: &Address,
+        attempt: Attempt<'_>,
+    ) -> Result<Answered, UpstreamError> {
+        let Attempt { place, query, mut request, may_be_repeated, until, limit } = attempt;
+        let dialect = self.settings.dialect;
+        let path = dialect.below(address.path(), &place.path);
+        let target = target(path, query).map_err(UpstreamError::Target)?;
+        address.write_key(dialect.credential(place.route.language), request.headers_mut());
+        let until = limit.map_or(until, |limit| until.min(Instant::now() + limit));
+        let sent = address.send(&target, request, may_be_repeated);
+        match timeout_at(until, sent).await {
+            Ok(Ok(answered)) => {
+                let attempts = &address.attempts;
+                let failed = is_failure(answered.0.status());
+                if failed { &attempts.failed } else { &attempts.answered }.inc();
+                address.gave(&answered.0);
+                Ok(answered)
+            }
+            Ok(Err(error)) => {
+                address.attempts.away.inc();
+                address.gave_none();
+                Err(UpstreamError::Away(error))
+            }
+            Err(_) => {
+                address.attempts.slow.inc();
+                address.gave_none();
+                Err(UpstreamError::Slow(limit.unwrap_or(self.settings.timeouts.header)))
+            }
+        }
     }
 }
 
-fn remove_prefixed(headers: &mut HeaderMap, prefixes: &[&str]) {
-    let private =
-        |name: &&HeaderName| prefixes.iter().any(|start| name.as_str().starts_with(start));
-    let found: Vec<HeaderName> = headers.keys().filter(private).cloned().collect();
-    for name in found {
-        headers.remove(name);
+/// One try of a call.
+struct Attempt<'a> {
+    place: &'a Place<'a>,
+    query: Option<&'a str>,
+    request: Request<Outgoing>,
+    may_be_repeated: bool,
+    /// The end of all tries together, and how long this one may take.
+    until: Instant,
+    limit: Option<Duration>,
+}
+
+impl Tries {
+    fn passed(&mut self, number: u32, (mut response, stream): Answered) -> Response<Incoming> {
+        (self.address, self.stream) = (number, stream);
+        hops::clean_answer(response.headers_mut());
+        response
     }
+}
+
+/// Whether an answer says that the work can't be done now, so that another address may do it.
+fn is_failure(status: StatusCode) -> bool {
+    match status {
+        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => true,
+        StatusCode::NOT_IMPLEMENTED => false,
+        other => other.is_server_error(),
+    }
+}
+
+fn target(path: String, query: Option<&str>) -> Result<PathAndQuery, http::uri::InvalidUri> {
+    let mut target = path;
+    if target.is_empty() {
+        target.push('/');
+    }
+    if let Some(query) = query.filter(|query| !query.is_empty()) {
+        target.push('?');
+        target.push_str(query);
+    }
+    PathAndQuery::from_maybe_shared(Bytes::from(target))
 }

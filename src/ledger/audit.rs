@@ -234,6 +234,26 @@ impl Auditor {
                 }
                 self.charged.insert(*hold);
             }
+            Fact::Correct { hold, charged, before, back, repaid, lost, parts, owed, .. } => {
+                let sum = |parts: &[Part], rest: Credits| {
+                    parts.iter().fold(rest, |sum, part| sum.saturating_add(part.amount))
+                };
+                let returned = sum(back, repaid.saturating_add(*lost));
+                let taken = sum(parts, *owed);
+                if before.saturating_add(taken) != charged.saturating_add(returned) {
+                    let what =
+                        format!("{hold}: {before} and {taken} less {returned} is no {charged}");
+                    self.broken(entry.seq, what);
+                }
+                let missing = charged.saturating_sub(*before);
+                if *parts != self.in_burn_order(missing, at) {
+                    self.broken(entry.seq, "a correction that is not in burn order".into());
+                }
+                let known = self.books.job(*hold);
+                if known.is_none_or(|job| job.charged != *before || at >= job.correct_until) {
+                    self.broken(entry.seq, format!("{hold} had no such charge to correct"));
+                }
+            }
             Fact::Gate { .. }
             | Fact::Plan { .. }
             | Fact::Extend { .. }
@@ -292,6 +312,7 @@ impl Auditor {
                 self.expired.remove(hold);
             }
             Fact::Settle { .. }
+            | Fact::Correct { .. }
             | Fact::Grant { .. }
             | Fact::Gate { .. }
             | Fact::Plan { .. }

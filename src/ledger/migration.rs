@@ -181,12 +181,17 @@ async fn claim(
 }
 
 /// What the file says of an account besides its entries.
-fn belongings(from: &Export, account: &AccountId) -> Result<Belongings, ExportError> {
+fn belongings(
+    from: &Export,
+    account: &AccountId,
+    now: Timestamp,
+) -> Result<Belongings, ExportError> {
     Ok(Belongings {
         books: from.books(account)?,
         sources: from.sources(account)?,
         record: from.record(account)?,
         keys: from.keys(Some(account))?,
+        owned: from.owned(account, now)?,
     })
 }
 
@@ -259,6 +264,15 @@ impl<'a> Copy<'a> {
                 break;
             }
         }
+        let mut last = None;
+        loop {
+            let portion = self.from.claims(last.as_ref(), OPERATIONS)?;
+            self.to.take_claims(&portion).await?;
+            last = portion.last().cloned();
+            if last.is_none() {
+                break;
+            }
+        }
         Ok((sums.into_iter().flatten().collect(), *self.written.borrow()))
     }
 
@@ -270,7 +284,7 @@ impl<'a> Copy<'a> {
         let mut arrival = Arrival::begin(self.to, shard, self.begun).await?;
         let mut sums = Sums::new();
         for account in accounts {
-            let belongings = belongings(self.from, account)?;
+            let belongings = belongings(self.from, account, self.begun)?;
             let (mut sum, mut expiries) = (Sum::default(), Expiries::of(&belongings.books));
             let mut after = 0;
             loop {
@@ -334,7 +348,7 @@ impl<'a> Copy<'a> {
         accounts: &[AccountId],
     ) -> Result<Sums, MigrationError> {
         for account in accounts {
-            if self.to.belongings(account).await? != belongings(self.from, account)? {
+            if self.to.belongings(account).await? != belongings(self.from, account, self.begun)? {
                 return Err(MigrationError::Differs(format!("account `{account}`")));
             }
         }

@@ -14,6 +14,7 @@ use std::time::Duration;
 use ::redis::{Cmd, FromRedisValue, RedisError, Value, from_redis_value};
 
 mod archive;
+mod claims;
 mod dial;
 mod directory;
 mod durable;
@@ -24,6 +25,7 @@ mod log;
 mod many;
 mod map;
 mod node;
+mod owned;
 mod permission;
 mod pipe;
 mod queries;
@@ -173,12 +175,7 @@ impl Store {
             self.scripts.apply(named, (account, id), &operation, &fingerprint, now)
         };
         let answer = self.step(account, scripts::is_durable(&operation), call).await?;
-        let [outcome, funds] = answer.as_slice() else {
-            return Err(unreadable(&Unreadable(format!("{answer:?}"))));
-        };
-        let outcome = text::outcome(outcome).map_err(|error| unreadable(&error))?;
-        let funds = text::funds(funds).map_err(|error| unreadable(&error))?;
-        Ok(Reply { outcome, funds })
+        reply(&answer)
     }
 
     /// Runs a script: by its hash, and by its text on a server that does not know it, as one that has just taken the
@@ -261,6 +258,16 @@ impl Store {
             Time::Gateway => Some((self.clock)()),
         }
     }
+}
+
+/// What a step came to.
+fn reply(answer: &[String]) -> Result<Reply, LedgerError> {
+    let [outcome, funds] = answer else {
+        return Err(unreadable(&Unreadable(format!("{answer:?}"))));
+    };
+    let outcome = text::outcome(outcome).map_err(|error| unreadable(&error))?;
+    let funds = text::funds(funds).map_err(|error| unreadable(&error))?;
+    Ok(Reply { outcome, funds })
 }
 
 fn read_reply<T: FromRedisValue>(value: Value) -> Result<T, LedgerError> {

@@ -19,16 +19,16 @@ mod settle;
 
 use super::Ledger;
 use super::journal::{Counts, Journal, JournalError, NotAllowed, Waiting};
-use crate::credit::{AccountId, Credits, Id, Operation, Period, Work};
+use crate::credit::{AccountId, ClaimName, Credits, Id, Job, Operation, Period, Work};
 
 /// Calls that run or wait for their settlement in memory, at once.
 const SLOTS: u32 = 16_384;
 
 /// What a call is to be charged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Charge {
-    /// This much, for this work where the work decides.
-    Settle(Credits, Option<Work>),
+    /// This much, for this work where the work decides, which the job goes on with.
+    Settle(Credits, Option<Work>, Option<Job>),
     /// Nothing: no work was done for the caller.
     Release,
 }
@@ -72,9 +72,13 @@ struct Allowed {
 }
 
 struct Settlement {
+    account: AccountId,
     id: Id,
-    running: Arc<Running>,
-    charge: Charge,
+    operation: Operation,
+    /// Of a call that stands in the journal without a hold.
+    allowed: Option<Allowed>,
+    /// The key under which its answer was delivered whole.
+    delivered: Option<ClaimName>,
     _slot: Slot,
 }
 
@@ -114,7 +118,22 @@ impl Settler {
             allowed: Mutex::new(None),
         });
         self.running().insert(id, Arc::clone(&running));
-        Call { settler: self.clone(), id, running, slot: Some(slot) }
+        Call { settler: self.clone(), id, running, slot: Some(slot), delivered: None }
+    }
+
+    /// Corrects what the job of `call` was charged to `amount`, under the new `id`.
+    pub fn correct(
+        &self,
+        slot: Slot,
+        (account, id): (AccountId, Id),
+        call: Id,
+        amount: Credits,
+        work: Option<Work>,
+    ) {
+        let operation = Operation::Correct { call, amount, work };
+        let settlement =
+            Settlement { account, id, operation, allowed: None, delivered: None, _slot: slot };
+        self.settle(settlement);
     }
 
     /// How long a hold lives without a heartbeat.
@@ -143,6 +162,14 @@ impl Settler {
         tokio::time::timeout(limit, all).await.is_ok()
     }
 
+    /// Settles on the thread that served the call, so that it goes out with what other calls there ask. Bounded by the
+    /// slots. What the program's end cuts off is made good by the hold's end, or by whoever asks for the job again.
+    fn settle(&self, settlement: Settlement) {
+        let Shared { ledger, journal, home, .. } = &*self.shared;
+        let settling = settle::settle(ledger.clone(), journal.clone(), settlement);
+        drop(Handle::try_current().unwrap_or_else(|_| home.clone()).spawn(settling));
+    }
+
     fn running(&self) -> MutexGuard<'_, HashMap<Id, Arc<Running>>> {
         self.shared.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -155,6 +182,7 @@ pub struct Call {
     id: Id,
     running: Arc<Running>,
     slot: Option<Slot>,
+    delivered: Option<ClaimName>,
 }
 
 impl Call {
@@ -182,7 +210,7 @@ impl Call {
             account: self.running.account.clone(),
             id: self.id,
             allowed: amount,
-            operation: Operation::Charge { amount: Credits::ZERO, period, work: None },
+            operation: Operation::Charge { amount: Credits::ZERO, period, work: None, job: None },
         };
         // Before it is awaited: whoever drops the call meanwhile takes back what was written.
         *self.running.allowed() = Some(Allowed { amount, period });
@@ -191,6 +219,11 @@ impl Call {
             *self.running.allowed() = None;
         }
         allowed
+    }
+
+    /// The answer reached the client whole: who repeats the call with this key need not be answered again.
+    pub fn delivered(&mut self, key: ClaimName) {
+        self.delivered = Some(key);
     }
 
     /// Charges the call.
@@ -207,12 +240,10 @@ impl Call {
     fn send(&mut self, charge: Charge) {
         let Some(slot) = self.slot.take() else { return };
         self.settler.running().remove(&self.id);
-        let running = Arc::clone(&self.running);
-        let settlement = Settlement { id: self.id, running, charge, _slot: slot };
-        let Shared { ledger, journal, home, .. } = &*self.settler.shared;
-        let settling = settle::settle(ledger.clone(), journal.clone(), settlement);
-        // On the thread that served the call: it goes out with what other calls there ask. Bounded by the slots.
-        drop(Handle::try_current().unwrap_or_else(|_| home.clone()).spawn(settling));
+        let (account, allowed) = (self.running.account.clone(), *self.running.allowed());
+        let (id, operation, delivered) = (self.id, settle::asked(charge, allowed), self.delivered);
+        let settlement = Settlement { account, id, operation, allowed, delivered, _slot: slot };
+        self.settler.settle(settlement);
     }
 }
 
@@ -220,7 +251,7 @@ impl Drop for Call {
     fn drop(&mut self) {
         let charge = match self.running.done() {
             done if done.is_zero() => Charge::Release,
-            done => Charge::Settle(done, None),
+            done => Charge::Settle(done, None, None),
         };
         self.send(charge);
     }

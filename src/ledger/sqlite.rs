@@ -16,8 +16,11 @@ use tokio::sync::{mpsc, oneshot};
 
 mod archive;
 mod books;
+mod claims;
 mod directory;
 mod export;
+mod jobs;
+mod owned;
 mod queries;
 pub(super) mod schema;
 mod sources;
@@ -31,8 +34,11 @@ pub use archive::{ArchiveFile, FileError, Label};
 pub use export::{Export, ExportError, Moved, Remembered};
 
 use super::audit::Report;
-use super::{Change, Changed, Clock, LedgerError};
-use crate::credit::{Account, AccountId, Entry, Id, Operation, Period, Reply, Source, SourceId};
+use super::owned::{Owned, Thing};
+use super::{Change, Changed, Claimed, Clock, LedgerError};
+use crate::credit::{
+    Account, AccountId, ClaimName, Claims, Entry, Id, Operation, Period, Reply, Source, SourceId,
+};
 use crate::directory::{Key, KeyHash, KnownKey, Record};
 use crate::statement::rfc3339;
 
@@ -78,10 +84,41 @@ enum Job {
         operation: Operation,
         reply: oneshot::Sender<Result<Reply, LedgerError>>,
     },
+    /// The same, if the account owns all of the things; nothing if it doesn't.
+    ApplyIfOwned {
+        account: AccountId,
+        id: Id,
+        operation: Operation,
+        things: Vec<Thing>,
+        reply: oneshot::Sender<Result<Option<Reply>, LedgerError>>,
+    },
+    Own {
+        account: AccountId,
+        owned: Vec<Owned>,
+        reply: oneshot::Sender<Result<(), LedgerError>>,
+    },
+    Forget {
+        account: AccountId,
+        thing: Thing,
+        reply: oneshot::Sender<Result<(), LedgerError>>,
+    },
     Change {
         id: Id,
         change: Box<Change>,
         reply: oneshot::Sender<Result<Changed, LedgerError>>,
+    },
+    Claim {
+        account: AccountId,
+        id: Id,
+        hold: Operation,
+        claims: Claims,
+        reply: oneshot::Sender<Result<Claimed, LedgerError>>,
+    },
+    Delivered {
+        account: AccountId,
+        key: ClaimName,
+        id: Id,
+        reply: oneshot::Sender<Result<(), LedgerError>>,
     },
     Close(oneshot::Sender<()>),
 }
@@ -117,6 +154,68 @@ impl Store {
     ) -> Result<Reply, LedgerError> {
         let account = account.clone();
         self.submit(|reply| Job::Apply { account, id, operation, reply }).await?
+    }
+
+    pub(super) async fn hold(
+        &self,
+        account: &AccountId,
+        id: Id,
+        hold: Operation,
+        claims: Claims,
+    ) -> Result<Claimed, LedgerError> {
+        let account = account.clone();
+        self.submit(|reply| Job::Claim { account, id, hold, claims, reply }).await?
+    }
+
+    pub(super) async fn delivered(
+        &self,
+        account: &AccountId,
+        key: ClaimName,
+        id: Id,
+    ) -> Result<(), LedgerError> {
+        let account = account.clone();
+        self.submit(|reply| Job::Delivered { account, key, id, reply }).await?
+    }
+
+    pub(super) async fn apply_if_owned(
+        &self,
+        account: &AccountId,
+        id: Id,
+        operation: Operation,
+        things: &[Thing],
+    ) -> Result<Option<Reply>, LedgerError> {
+        let (account, things) = (account.clone(), things.to_vec());
+        self.submit(|reply| Job::ApplyIfOwned { account, id, operation, things, reply }).await?
+    }
+
+    pub(super) async fn own(
+        &self,
+        account: &AccountId,
+        owned: &[Owned],
+    ) -> Result<(), LedgerError> {
+        let (account, owned) = (account.clone(), owned.to_vec());
+        self.submit(|reply| Job::Own { account, owned, reply }).await?
+    }
+
+    pub(super) async fn forget(
+        &self,
+        account: &AccountId,
+        thing: Thing,
+    ) -> Result<(), LedgerError> {
+        let account = account.clone();
+        self.submit(|reply| Job::Forget { account, thing, reply }).await?
+    }
+
+    pub(super) async fn owns(
+        &self,
+        account: &AccountId,
+        things: &[Thing],
+    ) -> Result<Vec<bool>, LedgerError> {
+        let (account, things, now) = (account.clone(), things.to_vec(), (self.clock)());
+        let is_owned = move |db: &mut rusqlite::Connection| {
+            things.iter().map(|thing| owned::is_owned(db, &account, thing, now)).collect()
+        };
+        self.query(is_owned).await
     }
 
     pub(super) async fn change(&self, id: Id, change: Change) -> Result<Changed, LedgerError> {

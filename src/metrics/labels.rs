@@ -85,6 +85,13 @@ pub(super) struct FailureLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct AttemptLabels {
+    pub(super) provider: String,
+    pub(super) address: u32,
+    pub(super) outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct HoldLabels {
     pub(super) outcome: HoldOutcome,
 }

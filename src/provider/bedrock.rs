@@ -100,20 +100,23 @@ fn says(output: bool) -> EventKind {
     if output { EventKind::Output } else { EventKind::Other }
 }
 
-/// A vendor's own event.
-fn chunk(event: Event<'_>) -> EventKind {
+/// What the payload of a `chunk` wraps: a vendor's own event.
+pub(super) fn unwrapped(data: &[u8]) -> Option<Vec<u8>> {
     #[derive(Deserialize)]
     struct Chunk<'a> {
         #[serde(borrow)]
         bytes: Cow<'a, str>,
     }
+    let chunk = serde_json::from_slice::<Chunk<'_>>(data).ok()?;
+    STANDARD.decode(chunk.bytes.as_bytes()).ok()
+}
+
+/// A vendor's own event.
+fn chunk(event: Event<'_>) -> EventKind {
     if !event.whole {
         return EventKind::Output;
     }
-    let chunk = serde_json::from_slice::<Chunk<'_>>(event.data).ok();
-    let Some(data) = chunk.and_then(|chunk| STANDARD.decode(chunk.bytes.as_bytes()).ok()) else {
-        return EventKind::Other;
-    };
+    let Some(data) = unwrapped(event.data) else { return EventKind::Other };
     let Ok(probe) = serde_json::from_slice::<Probe<'_>>(&data) else {
         // An agent's text, as it is.
         return says(!data.is_empty());

@@ -30,20 +30,13 @@ enum Watch {
 }
 
 impl Evidence {
-    /// Chooses how to read an answer in `dialect` from its `content-type` and `content-encoding`.
+    /// Chooses how to read an answer in `dialect` from its `content-type`; what is read is its decoded text.
     ///
-    /// The events of a stream are looked at, unless it is compressed; audio, images, video and unnamed binary are
-    /// content from their first byte. In all else (JSON, text, compressed streams) only [`Self::saw_bytes`] is known.
-    pub fn for_response(
-        dialect: Dialect,
-        content_type: Option<&str>,
-        content_encoding: Option<&str>,
-    ) -> Self {
+    /// The events of a stream are looked at; audio, images, video and unnamed binary are content from their first byte.
+    /// In all else (JSON, text) only [`Self::saw_bytes`] is known.
+    pub fn for_response(dialect: Dialect, content_type: Option<&str>) -> Self {
         let framing = dialect.framing(&essence(content_type.unwrap_or_default()));
-        let plain = content_encoding.is_none_or(|encoding| {
-            encoding.trim().is_empty() || encoding.trim().eq_ignore_ascii_case("identity")
-        });
-        let watch = match Frames::of(framing).filter(|_| plain) {
+        let watch = match Frames::of(framing) {
             Some(frames) => Watch::Events(frames),
             None if framing == Framing::Media => Watch::Media,
             None => Watch::Nothing,
@@ -55,6 +48,21 @@ impl Evidence {
     pub fn unreadable(dialect: Dialect) -> Self {
         let watch = Watch::Nothing;
         Self { dialect, watch, bytes: false, output: false, error: false, done: false }
+    }
+
+    /// Bytes came, whatever they say.
+    pub fn came(&mut self) {
+        self.bytes = true;
+    }
+
+    /// The rest of the answer can't be read.
+    pub fn lose(&mut self) {
+        self.watch = Watch::Nothing;
+    }
+
+    /// The events of this answer are being looked at.
+    pub fn reads_events(&self) -> bool {
+        matches!(self.watch, Watch::Events(_))
     }
 
     /// Takes the next bytes of the answer.
@@ -132,14 +140,13 @@ mod tests {
     const CONTENT: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"Hi\"}}]}\n\n";
     const ERROR: &str = "data: {\"error\":{\"message\":\"x\"}}\n\n";
 
-    fn stream(content_encoding: Option<&str>) -> Evidence {
-        let content_type = Some("Text/Event-Stream; charset=utf-8");
-        Evidence::for_response(Dialect::OpenAi, content_type, content_encoding)
+    fn stream() -> Evidence {
+        Evidence::for_response(Dialect::OpenAi, Some("Text/Event-Stream; charset=utf-8"))
     }
 
     #[test]
     fn a_stream_shows_its_first_output_and_no_more() {
-        let mut evidence = stream(Some("identity"));
+        let mut evidence = stream();
         for byte in [": ping\n\n", OPENING].concat().as_bytes().chunks(1) {
             evidence.feed(byte);
         }
@@ -152,14 +159,14 @@ mod tests {
 
     #[test]
     fn output_and_what_follows_may_come_in_one_chunk() {
-        let mut evidence = stream(None);
+        let mut evidence = stream();
         evidence.feed([OPENING, CONTENT, ERROR, "data: [DONE]\n\n"].concat().as_bytes());
         assert!(evidence.saw_output() && !evidence.saw_error() && !evidence.saw_done());
     }
 
     #[test]
     fn an_error_is_no_output() {
-        let mut evidence = stream(None);
+        let mut evidence = stream();
         evidence.feed([OPENING, ERROR, "data: [DONE]\n\n"].concat().as_bytes());
         assert!(evidence.saw_error() && evidence.saw_done() && !evidence.saw_output());
     }
@@ -167,7 +174,7 @@ mod tests {
     #[test]
     fn media_is_output_from_its_first_byte() {
         for content_type in ["audio/mpeg", "image/png", "video/mp4", "application/octet-stream"] {
-            let mut evidence = Evidence::for_response(Dialect::OpenAi, Some(content_type), None);
+            let mut evidence = Evidence::for_response(Dialect::OpenAi, Some(content_type));
             evidence.feed(b"");
             assert!(!evidence.saw_output(), "{content_type}");
             evidence.feed(b"\0");
@@ -177,10 +184,12 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_only_shows_bytes() {
-        let json = Evidence::for_response(Dialect::OpenAi, Some("application/json"), None);
-        let none = Evidence::for_response(Dialect::OpenAi, None, None);
+        let json = Evidence::for_response(Dialect::OpenAi, Some("application/json"));
+        let none = Evidence::for_response(Dialect::OpenAi, None);
         let unknown = Evidence::unreadable(Dialect::OpenAi);
-        for mut evidence in [json, none, stream(Some("gzip")), unknown] {
+        let mut lost = stream();
+        lost.lose();
+        for mut evidence in [json, none, lost, unknown] {
             assert!(!evidence.saw_bytes());
             evidence.feed(CONTENT.as_bytes());
             assert!(evidence.saw_bytes() && !evidence.saw_output() && !evidence.is_readable());

@@ -27,13 +27,16 @@ pub(super) trait Sink {
     fn end(&mut self, path: &str, word: Option<&str>);
 
     /// An object begins as an element of the list at `path`.
-    fn element(&mut self, path: &str);
+    fn element(&mut self, _path: &str) {}
 
     /// `true` stands at the path.
-    fn is_true(&mut self, _: &str) {}
+    fn is_true(&mut self, _path: &str) {}
 
     /// An object or a list begins at the path.
-    fn opened(&mut self, _: &str) {}
+    fn opened(&mut self, _path: &str) {}
+
+    /// What follows is another document.
+    fn next_document(&mut self) {}
 }
 
 /// The place in a document that has been read up to there.

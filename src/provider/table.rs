@@ -81,6 +81,11 @@ impl Table {
         found.unwrap_or_else(|| self.unknown(upgrade, path))
     }
 
+    /// What a method with this plain `path` is, if the table lists it.
+    pub(super) fn listed(&self, method: &str, path: &str) -> Option<Route> {
+        self.router(method, "")?.at(path).ok().map(|found| *found.value)
+    }
+
     fn has_verbs(&self) -> bool {
         self.routers.iter().any(|routes| !routes.verb.is_empty())
     }
@@ -177,7 +182,7 @@ fn row(
 }
 
 /// What stands before and after the last colon of the last segment, if it is a verb.
-fn split_verb(path: &str) -> (&str, &str) {
+pub(super) fn split_verb(path: &str) -> (&str, &str) {
     let last = path.rfind('/').map_or(0, |slash| slash + 1);
     match path[last..].rfind(':') {
         Some(colon) => (&path[..last + colon], &path[last + colon + 1..]),

@@ -8,7 +8,7 @@
 mod anthropic;
 mod bedrock;
 mod cohere;
-mod events;
+pub(super) mod events;
 mod gemini;
 mod ollama;
 mod openai_audio;
@@ -19,8 +19,8 @@ mod openai_responses;
 mod seen;
 
 use super::frames::{self, Frames};
-use super::json::Reader;
-use super::{Dialect, Operation};
+use super::json::{Reader, Sink as _};
+use super::{Dialect, Operation, bedrock as amazon};
 use crate::credit::{Unit, Usage};
 
 use events::{Line, feed_events};
@@ -100,6 +100,8 @@ enum Layout {
     Events(Line),
     /// Binary frames, each of which has a document.
     Frames(Frames),
+    /// The same, each of which wraps an event of the model's maker.
+    Wrapped(Frames),
     /// Text: all of it was generated.
     Text,
     /// Nothing can be read.
@@ -107,25 +109,19 @@ enum Layout {
 }
 
 impl UsageReader {
-    /// Chooses how to read an answer of `dialect` to `operation` from its `content-type` and `content-encoding`.
-    ///
-    /// Of a compressed answer nothing is learnt. The gateway asks for plain ones.
+    /// Chooses how to read an answer of `dialect` to `operation` from its `content-type`; what is read is its decoded text.
     pub fn for_response(
         dialect: Dialect,
         operation: Operation,
         content_type: Option<&str>,
-        content_encoding: Option<&str>,
     ) -> Self {
         let kind = content_type.unwrap_or_default().split(';').next().unwrap_or_default();
-        let plain = content_encoding.is_none_or(|encoding| {
-            encoding.trim().is_empty() || encoding.trim().eq_ignore_ascii_case("identity")
-        });
         let layout = match kind.trim().to_ascii_lowercase().as_str() {
-            _ if !plain => Layout::Opaque,
             "text/event-stream" => Layout::Events(Line::Field(0)),
-            // Frames that carry the maker's own events are encoded once more.
-            "application/vnd.amazon.eventstream" if operation != Operation::Invoke => {
-                Frames::of(frames::Framing::Binary).map_or(Layout::Opaque, Layout::Frames)
+            "application/vnd.amazon.eventstream" => {
+                let wraps = operation == Operation::Invoke;
+                let layout = if wraps { Layout::Wrapped } else { Layout::Frames };
+                Frames::of(frames::Framing::Binary).map_or(Layout::Opaque, layout)
             }
             "text/plain" | "text/vtt" | "application/x-subrip" => Layout::Text,
             // Also `application/x-ndjson` and its kin, and servers that don't say.
@@ -151,6 +147,11 @@ impl UsageReader {
         self.seen = Seen::new(self.seen.shape());
     }
 
+    /// The answer can't be read to its end: what it has told so far counts for little.
+    pub fn lose(&mut self) {
+        self.layout = Layout::Opaque;
+    }
+
     /// Takes the next bytes of the answer.
     pub fn feed(&mut self, piece: &[u8]) {
         match &mut self.layout {
@@ -162,15 +163,32 @@ impl UsageReader {
                 self.reader.reset();
                 self.reader.feed(event.data, &mut self.seen);
             }),
+            Layout::Wrapped(frames) => frames.feed(piece, |event| {
+                if let Some(data) = amazon::unwrapped(event.data) {
+                    self.reader.reset();
+                    self.seen.next_document();
+                    self.reader.feed(&data, &mut self.seen);
+                }
+            }),
             Layout::Text => self.seen.words.feed(piece),
             Layout::Opaque => {}
         }
     }
 
+    /// The id that the answer gives to itself: that of the job, where it began one.
+    pub fn job_id(&self) -> Option<&str> {
+        self.seen.id.as_deref()
+    }
+
     /// What has been learnt so far.
     pub fn report(&self) -> Report {
-        let is_opaque = matches!(self.layout, Layout::Opaque);
         let seen = &self.seen;
+        let is_opaque = match self.layout {
+            Layout::Opaque => true,
+            // The words of a maker are known who tells at the start how much there was to read.
+            Layout::Wrapped(_) => !seen.knows_input(),
+            Layout::Documents | Layout::Events(_) | Layout::Frames(_) | Layout::Text => false,
+        };
         Report {
             usage: seen.usage(),
             knows_input: seen.knows_input(),

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::content::hex;
 use super::switches::{Switches, UnknownSwitch};
+use crate::coding::{Coding, Decoder, Undecodable};
 use crate::provider::credentials::percent_decoded;
 use crate::provider::{self, Dialect, PathError, Placed, Spelled};
 
@@ -47,8 +48,9 @@ impl Request {
     pub(super) async fn read(head: Parts, body: Bytes) -> Result<Self, UnknownSwitch> {
         let content_type = head.headers.get(http::header::CONTENT_TYPE);
         let content_type = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let form = form(content_type, &body).await;
-        let json = serde_json::from_slice(&body).unwrap_or(Value::Null);
+        let text = decoded(&head, &body);
+        let form = form(content_type, &text).await;
+        let json = serde_json::from_slice(&text).unwrap_or(Value::Null);
         let mut switches = Switches::default();
         if let Some(list) = head.headers.get(SWITCHES_HEADER) {
             switches.apply(&String::from_utf8_lossy(list.as_bytes()))?;
@@ -56,7 +58,7 @@ impl Request {
         let (dialect, placed) = place(&head);
         let in_path = placed.as_ref().ok().and_then(|placed| placed.route.model_in(&placed.path));
         let in_path = in_path.and_then(percent_decoded);
-        let named = json["model"].as_str().or_else(|| text(&form, "model"));
+        let named = json["model"].as_str().or_else(|| part_text(&form, "model"));
         let model = match in_path
             .as_deref()
             .or(named)
@@ -96,7 +98,7 @@ impl Request {
     }
 
     pub(super) fn form_text(&self, name: &str) -> Option<&str> {
-        text(&self.form, name)
+        part_text(&self.form, name)
     }
 }
 
@@ -121,7 +123,18 @@ fn place(head: &Parts) -> (Dialect, Result<Placed, PathError>) {
     (SPOKEN[at], placed)
 }
 
-fn text<'a>(form: &'a [Part], name: &str) -> Option<&'a str> {
+/// What the body says; nothing if it is compressed and can't be read.
+fn decoded(head: &Parts, body: &Bytes) -> Bytes {
+    let Ok(Some(coding)) = Coding::of(&head.headers) else { return body.clone() };
+    let mut text = Vec::new();
+    let read = Decoder::new(coding).feed::<Undecodable>(body, |more| {
+        text.extend_from_slice(more);
+        Ok(())
+    });
+    read.map_or_else(|_| Bytes::new(), |()| text.into())
+}
+
+fn part_text<'a>(form: &'a [Part], name: &str) -> Option<&'a str> {
     let part = form.iter().find(|part| part.name == name)?;
     std::str::from_utf8(&part.value).ok()
 }

@@ -5,10 +5,13 @@
 mod core;
 mod harness;
 
+mod around;
+mod claims;
 mod crash;
 mod demo;
 mod dialects;
 mod disk;
+mod encoded;
 mod endings;
 mod exact;
 mod headers;
@@ -18,11 +21,14 @@ mod malformed;
 mod operate;
 mod outage;
 mod persistence;
+mod properties;
 mod redis;
 mod refused;
 mod shared;
 mod side;
 mod sockets;
+mod tenancy;
 mod trips;
 mod units;
 mod untouched;
+mod upstream;

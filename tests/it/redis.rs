@@ -10,7 +10,7 @@ mod mutants;
 mod promises;
 mod proxy;
 pub mod raw;
-mod secure;
+pub mod secure;
 mod sentinel;
 mod servers;
 mod storm;

@@ -1,5 +1,6 @@
 //! What a call asks of Redis: one script before its provider is asked, and one after the answer, on nobody's time.
 
+use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -32,6 +33,26 @@ async fn a_metered_call_asks_redis_once_before_its_provider_however_old_its_key_
         (!seen.is_empty()).then_some(seen)
     });
     assert_eq!(settled.await, ["EVALSHA"], "the settlement");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whose_a_response_is_costs_no_further_trip() {
+    let redis = RedisServer::start(&[]);
+    let world = Setup::new().ledger_on(&redis).account("a", 9).account("b", 9).start().await;
+    let body = json!({ "model": "sim-small", "input": "x" });
+    let made = world.ask("POST", "/v1/responses").of("a").json(&body).send().await;
+    world.resolved().await;
+    let more = json!({ "model": "m", "input": "x", "previous_response_id": made.json()["id"] });
+    // The script is known to the server from here on.
+    assert_eq!(world.ask("POST", "/v1/responses").of("a").json(&more).send().await.status, 200);
+    world.resolved().await;
+    let mut commands = Commands::watch(&redis).await;
+    let held = world.ask("POST", "/v1/responses").of("a").json(&more).sim("hold=before-headers");
+    let answer = tokio::spawn(held.send());
+    world.provider.holds(1).await;
+    assert_eq!(commands.so_far().await, ["EVALSHA"], "the hold");
+    world.provider.release().await;
+    assert_eq!(answer.await.unwrap().status, 200);
 }
 
 /// What clients say to a server, without what scripts do and without looking whether it is there.

@@ -2,6 +2,7 @@
 
 mod broken;
 mod dialects;
+mod jobs;
 mod left;
 mod owed;
 mod reported;

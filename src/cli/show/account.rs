@@ -19,6 +19,7 @@ struct Record {
     anchor: Option<String>,
     time_zone: String,
     created: Option<String>,
+    when_exhausted: Option<u16>,
 }
 
 #[derive(Deserialize)]
@@ -95,6 +96,12 @@ pub(in super::super) fn account(json: &str) -> serde_json::Result<String> {
         ("months from", or(record.anchor, "")),
         ("time zone", record.time_zone),
         ("created", or(record.created, "")),
+        (
+            "without credits",
+            record
+                .when_exhausted
+                .map_or("as the plan says".to_owned(), |status| status.to_string()),
+        ),
     ]);
     text = text + "\n" + &statement.text();
     if let Some(keys) = keys {
@@ -198,4 +205,17 @@ pub(in super::super) fn issued(json: &str) -> serde_json::Result<String> {
 pub(in super::super) fn revoked(json: &str) -> serde_json::Result<String> {
     let Revoked { revoked } = serde_json::from_str(json)?;
     Ok(format!("{revoked} is revoked"))
+}
+
+/// A thing that an account owns from now on.
+pub(in super::super) fn own(json: &str) -> serde_json::Result<String> {
+    let Given { account, provider, id } = serde_json::from_str(json)?;
+    Ok(format!("{id} at {provider} belongs to {account}"))
+}
+
+#[derive(Deserialize)]
+struct Given {
+    account: String,
+    provider: String,
+    id: String,
 }

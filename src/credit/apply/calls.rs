@@ -2,7 +2,7 @@
 
 use super::{Step, first_of};
 use crate::credit::account::{HOLDS_MAX, sum};
-use crate::credit::{Broken, Credits, Done, ExpiredHold, Fact, Part, Period, Refusal, Work};
+use crate::credit::{Broken, Credits, Done, ExpiredHold, Fact, Job, Part, Period, Refusal, Work};
 
 impl Step {
     pub(super) fn hold(
@@ -69,6 +69,7 @@ impl Step {
         &mut self,
         amount: Credits,
         work: Option<Work>,
+        job: Option<Job>,
     ) -> Result<Result<Done, Refusal>, Broken> {
         let (own, charge, late) = match (self.account.hold(self.id), self.expired_hold()) {
             (Some(hold), _) => (first_of(&hold.parts, amount), amount, false),
@@ -81,7 +82,7 @@ impl Step {
             return Ok(Err(Refusal::TooMuch));
         }
         let parts = merged(own, &overrun);
-        self.record(Fact::Settle { hold: self.id, charged: charge, parts, owed, late, work })?;
+        self.record(Fact::Settle { hold: self.id, charged: charge, parts, owed, late, work, job })?;
         Ok(Ok(Done::Settled { charged: charge, owed }))
     }
 
@@ -102,9 +103,10 @@ impl Step {
         amount: Credits,
         period: Option<Period>,
         work: Option<Work>,
+        job: Option<Job>,
     ) -> Result<Result<Done, Refusal>, Broken> {
         if self.may_settle() {
-            return self.settle(amount, work);
+            return self.settle(amount, work, job);
         }
         let (mut parts, mut owed) = (vec![], amount);
         if self.now < self.account.gate_until {
@@ -114,7 +116,7 @@ impl Step {
         if self.account.debt.checked_add(owed).is_none() {
             return Ok(Err(Refusal::TooMuch));
         }
-        self.record(Fact::Charge { hold: self.id, charged: amount, parts, owed, work })?;
+        self.record(Fact::Charge { hold: self.id, charged: amount, parts, owed, work, job })?;
         Ok(Ok(Done::Settled { charged: amount, owed }))
     }
 

@@ -32,7 +32,7 @@ fn bill(
 
 fn evidence(headers: &HeaderMap) -> Evidence {
     let kind = headers.get(CONTENT_TYPE).unwrap().to_str().unwrap();
-    Evidence::for_response(Dialect::OpenAi, Some(kind), None)
+    Evidence::for_response(Dialect::OpenAi, Some(kind))
 }
 
 /// The table of semantics.md section 4: what was seen, and whether the price is due for each end.
@@ -167,4 +167,72 @@ fn the_work_so_far_grows_with_the_answer() {
     let so_far: Vec<_> = (0..4).map(|_| meter.see(TEXT.as_bytes()).unwrap().micros()).collect();
     assert_eq!(so_far, [18, 18, 28, 28]);
     assert_eq!(meter.see(USAGE.as_bytes()).unwrap().micros(), 70);
+}
+
+/// What a compressed answer that comes in `pieces` comes to.
+fn bill_of_coded(price: &Price, kind: &str, coding: &str, pieces: &[&[u8]], end: End) -> Bill {
+    let charging = Charging::of(price, Dialect::OpenAi, Operation::Chat, false, REQUEST.as_bytes());
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, kind.parse().unwrap());
+    headers.insert("content-encoding", coding.parse().unwrap());
+    let mut meter = charging.meter(evidence(&headers), &headers);
+    for piece in pieces {
+        meter.see(piece);
+    }
+    meter.bill(end)
+}
+
+fn gzip(text: &str) -> Vec<u8> {
+    use std::io::Write as _;
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(text.as_bytes()).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn a_compressed_answer_is_read_like_a_plain_one() {
+    let stream = [OPENING, TEXT, USAGE, DONE].concat();
+    let json = format!("{WHOLE},\"usage\":{{\"prompt_tokens\":20,\"completion_tokens\":5}}}}");
+    let (per_call, per_unit) =
+        (Price::PerCall(Credits::whole(1)), Price::PerUnit(Arc::new(rates())));
+    for (kind, text) in [(STREAM, &stream), (JSON, &json)] {
+        let coded = gzip(text);
+        let pieces: Vec<&[u8]> = coded.chunks(1).collect();
+        let plain = bill(&per_unit, Operation::Chat, REQUEST, kind, &[text], End::Complete);
+        assert_eq!(plain.work.unwrap().basis, Basis::Reported);
+        for pieces in [&pieces[..], &[&coded[..]]] {
+            for coding in ["gzip", "X-GZIP"] {
+                let bill = bill_of_coded(&per_unit, kind, coding, pieces, End::Complete);
+                assert_eq!(bill, plain, "{kind}");
+            }
+            let bill = bill_of_coded(&per_call, kind, "gzip", pieces, End::Complete);
+            assert_eq!(bill.due, Some(Credits::whole(1)));
+        }
+    }
+    // An empty stream is known to be empty.
+    let nothing = gzip(&[OPENING, ERROR, DONE].concat());
+    for price in [&per_call, &per_unit] {
+        let bill = bill_of_coded(price, STREAM, "gzip", &[&nothing], End::Complete);
+        assert_eq!(bill.due, None);
+    }
+}
+
+#[test]
+fn what_can_not_be_decoded_is_charged_as_it_was_held() {
+    let price = Price::PerUnit(Arc::new(rates()));
+    let stream = [OPENING, TEXT, USAGE, DONE].concat();
+    let (coded, plain) = (gzip(&stream), stream.as_bytes());
+    let followed = [&coded[..], b"more"].concat();
+    let held = Charging::of(&price, Dialect::OpenAi, Operation::Chat, false, REQUEST.as_bytes());
+    for (coding, bytes) in
+        [("gzip", plain), ("gzip", &followed), ("br, gzip", &coded), ("compress", &coded)]
+    {
+        for kind in [STREAM, JSON] {
+            let bill = bill_of_coded(&price, kind, coding, &[bytes], End::Complete);
+            assert_eq!(bill.due, Some(held.held()), "{coding} {kind}");
+            assert_eq!(bill.work.unwrap().basis, Basis::Estimated);
+            let none = bill_of_coded(&price, kind, coding, &[], End::Cancelled);
+            assert_eq!(none.due, None);
+        }
+    }
 }

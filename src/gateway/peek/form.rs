@@ -1,9 +1,14 @@
 //! The fields `model` and `stream` of a multipart form that lies in memory.
+//!
+//! Providers read forms with readers that forgive more than this one: another line end, the last of two boundaries or
+//! names. A form that is read in two ways could name one model here and another one there, so it is refused.
 
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
+use http::header::CONTENT_DISPOSITION;
+use http::{HeaderMap, HeaderValue};
 use http_body_util::{BodyDataStream, Full};
 use multer::{Constraints, Multipart, SizeLimit};
 
@@ -22,6 +27,9 @@ pub(super) fn peek(content_type: &str, body: &Bytes) -> Result<Peek, Malformed> 
 
 async fn read(content_type: &str, body: &Bytes) -> Result<Peek, Malformed> {
     let boundary = multer::parse_boundary(content_type).map_err(|_| Malformed::NotAForm)?;
+    if !is_only(content_type, "boundary") || !stands_on_lines(&boundary, body) {
+        return Err(Malformed::NotAForm);
+    }
     // One byte above the limit, so that the name that is too long can be told from a broken form.
     let limits = SizeLimit::new()
         .for_field("model", MODEL_BYTES_MAX as u64 + 1)
@@ -31,6 +39,9 @@ async fn read(content_type: &str, body: &Bytes) -> Result<Peek, Malformed> {
         Multipart::with_constraints(stream, boundary, Constraints::new().size_limit(limits));
     let (mut model, mut stream) = (None, None);
     while let Some(field) = form.next_field().await.map_err(|_| Malformed::NotAForm)? {
+        if !is_plain(field.headers()) {
+            return Err(Malformed::NotAForm);
+        }
         let (name, place) = match field.name() {
             Some("model") => ("model", &mut model),
             Some("stream") => ("stream", &mut stream),
@@ -54,4 +65,51 @@ async fn read(content_type: &str, body: &Bytes) -> Result<Peek, Malformed> {
         Some(_) => return Err(Malformed::WrongType { field: "stream" }),
     };
     Ok(Peek { model, others: Vec::new(), stream })
+}
+
+/// Whether a boundary stands only where every reader looks for it: at the start of a line that ends as lines do here.
+fn stands_on_lines(boundary: &str, body: &[u8]) -> bool {
+    let line = format!("--{boundary}");
+    memchr::memmem::find_iter(body, line.as_bytes()).all(|at| {
+        let (before, after) = (&body[..at], &body[at + line.len()..]);
+        let begins = before.is_empty() || before.ends_with(b"\r\n");
+        begins && (after.starts_with(b"\r\n") || after.starts_with(b"--"))
+    })
+}
+
+/// Whether a part has one name, which is written as it is.
+fn is_plain(headers: &HeaderMap) -> bool {
+    let mut dispositions = headers.get_all(CONTENT_DISPOSITION).iter();
+    let (first, surplus) = (dispositions.next(), dispositions.next());
+    // What is not ASCII may stand in the name of a file.
+    let text = first.map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let mut encodings = headers.get_all("content-transfer-encoding").iter();
+    let as_it_is = |value: &HeaderValue| {
+        ["7bit", "8bit", "binary"]
+            .iter()
+            .any(|one| value.as_bytes().eq_ignore_ascii_case(one.as_bytes()))
+    };
+    surplus.is_none() && text.is_none_or(|text| is_only(&text, "name")) && encodings.all(as_it_is)
+}
+
+/// Whether a header has the parameter `name` at most once, and not in the extended spelling of RFC 2231, which may say otherwise.
+fn is_only(header: &str, name: &str) -> bool {
+    let (mut in_text, mut escaped, mut names) = (false, false, Vec::new());
+    let mut start = None;
+    for (at, byte) in header.bytes().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            b';' if !in_text => start = Some(at + 1),
+            b'=' if !in_text => names.extend(start.take().map(|start| header[start..at].trim())),
+            _ => {}
+        }
+    }
+    let means = |found: &&&str| {
+        let found = found.split('*').next().unwrap_or_default().trim_end();
+        found.eq_ignore_ascii_case(name)
+    };
+    let found: Vec<_> = names.iter().filter(means).collect();
+    !in_text && found.len() <= 1 && found.iter().all(|found| !found.contains('*'))
 }

@@ -24,6 +24,9 @@ pub(super) fn peek(text: &str) -> Result<Peek, Malformed> {
     if let Some(field) = fields.twice {
         return Err(Malformed::DuplicateField { field });
     }
+    if let Some(field) = fields.other_case {
+        return Err(Malformed::OtherCase { field });
+    }
     let model = match fields.model {
         None | Some(Scalar::Null) => None,
         Some(Scalar::Text(model)) => Some(checked_model(&model)?),
@@ -68,6 +71,21 @@ pub(super) fn not_json(error: serde_json::Error) -> Malformed {
     Malformed::NotJson { line: error.line(), column: error.column() }
 }
 
+/// The field that a name means to those parsers which don't mind the letter case of names: with them as a provider, a
+/// second model could stand in the body unseen. `encoding/json` of Go is such a one (Ollama is written in it); it takes
+/// two letters outside of ASCII for `s` and `k` as well.
+fn in_other_case(name: &str) -> Option<&'static str> {
+    let means = |field: &&&'static str| {
+        let letters = name.chars().map(|letter| match letter {
+            '\u{17f}' => 's',
+            '\u{212a}' => 'k',
+            other => other.to_ascii_lowercase(),
+        });
+        name != **field && letters.eq(field.chars())
+    };
+    ["model", "models", "requests", "stream", "stream_options"].iter().find(means).copied()
+}
+
 enum Document<'a> {
     Object(Fields<'a>),
     Other,
@@ -78,6 +96,7 @@ struct Fields<'a> {
     model: Option<Scalar<'a>>,
     stream: Option<Scalar<'a>>,
     twice: Option<&'static str>,
+    other_case: Option<&'static str>,
 }
 
 enum Scalar<'a> {
@@ -115,7 +134,8 @@ impl<'de> Visitor<'de> for DocumentVisitor {
             let (field, place) = match &*name {
                 "model" => ("model", &mut fields.model),
                 "stream" => ("stream", &mut fields.stream),
-                _ => {
+                other => {
+                    fields.other_case = fields.other_case.or(in_other_case(other));
                     map.next_value::<IgnoredAny>()?;
                     continue;
                 }

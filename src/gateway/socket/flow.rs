@@ -11,8 +11,10 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
 use tokio_util::sync::CancellationToken;
 
 use super::super::record::Ending;
+use super::super::tenancy::Making;
 use super::frames::{self, Frames, Garbled, Mark};
-use super::session::{Farewell, Session, Verdict};
+use super::goodbye::Farewell;
+use super::session::{Session, Verdict};
 use crate::provider::socket::{ClientReader, ServerReader};
 
 /// Bytes that are read at once.
@@ -133,7 +135,7 @@ impl Session {
         to: &mut (impl AsyncWrite + Unpin),
         frames: &mut Frames,
     ) -> Over {
-        let mut reader = ClientReader::new(self.protocol);
+        let (mut reader, mut named) = (ClientReader::new(self.protocol), self.named());
         let (mut chunk, mut kept) = (BytesMut::with_capacity(CHUNK), BytesMut::new());
         // Some of the message that is coming has passed already.
         let mut has_passed = false;
@@ -145,14 +147,17 @@ impl Session {
             self.touch();
             let mut rest = &chunk[..];
             while !rest.is_empty() {
-                let scanned = frames.scan(rest, |payload| reader.feed(payload));
+                let scanned = frames.scan(rest, |payload| {
+                    reader.feed(payload);
+                    named.feed(payload);
+                });
                 let Ok((length, mark)) = scanned else { return Over::Garbled };
                 kept.extend_from_slice(&rest[..length]);
                 rest = &rest[length..];
                 let mut passes = kept.len() > KEPT_MAX;
                 match mark {
                     Mark::Message => {
-                        let verdict = self.said(reader.event(), !has_passed).await;
+                        let verdict = self.said(reader.event(), named.things(), !has_passed).await;
                         passes = verdict == Verdict::Passes;
                         match verdict {
                             Verdict::Passes => {}
@@ -184,7 +189,8 @@ impl Session {
         mut from: impl AsyncRead + Unpin,
         to: &mut (impl AsyncWrite + Unpin),
     ) -> Over {
-        let (mut frames, mut reader) = (Frames::default(), ServerReader::new(self.protocol));
+        let mut frames = Frames::default();
+        let mut reader = (ServerReader::new(self.protocol), self.making());
         let mut chunk = BytesMut::with_capacity(CHUNK);
         loop {
             if frames.is_between_messages()
@@ -214,12 +220,20 @@ impl Session {
         &self,
         mut rest: &[u8],
         frames: &mut Frames,
-        reader: &mut ServerReader,
+        (reader, making): &mut (ServerReader, Option<Making>),
         to: &mut (impl AsyncWrite + Unpin),
     ) -> Result<Option<Over>, Garbled> {
         while !rest.is_empty() {
             let begins = frames.is_between_messages();
-            let (length, mark) = frames.scan(rest, |payload| reader.feed(payload))?;
+            let (length, mark) = frames.scan(rest, |payload| {
+                reader.feed(payload);
+                if let Some(making) = making {
+                    making.see(payload);
+                }
+            })?;
+            if let (Mark::Message, Some(making)) = (mark, making.as_mut()) {
+                making.renew();
+            }
             if mark == Mark::Message
                 && let Err(rejection) = self.heard(&reader.event()).await
             {

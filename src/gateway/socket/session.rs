@@ -1,22 +1,22 @@
-//! What is known of one socket: its responses, what is held for them, and what is still to be said before it closes.
+//! One socket: what its events mean, and the holds that its responses wait for.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use bytes::Bytes;
 use http::{Method, StatusCode, request};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::super::auth::Caller;
 use super::super::charging::Charging;
+use super::super::hold::Held;
 use super::super::record::{Ending, Record};
 use super::super::rejection::Rejection;
-use super::super::{Gateway, Target};
+use super::super::{Gateway, Target, claims};
+use super::state::State;
 use super::turn::{self, Turn};
-use crate::config::{Name, OnExhausted};
-use crate::credit::{Credits, Id, Operation as Step, Usage};
+use crate::config::Name;
+use crate::credit::{Credits, Feature, Id, Operation as Step};
+use crate::ledger::owned::Thing;
 use crate::ledger::{Call, Charge};
 use crate::metrics::HoldOutcome;
 use crate::policy;
@@ -26,30 +26,12 @@ use crate::provider::{Operation, Route};
 /// Responses of one socket that may be asked for or run at once, whatever the plan allows.
 const TURNS_MAX: usize = 64;
 
-/// Models that a session may name.
-const MODELS_MAX: usize = 8;
-
-/// How long a socket may take for its goodbye.
-const GOODBYE_LIMIT: Duration = Duration::from_secs(5);
-
-/// The longest life of a socket. The ledger takes no charge under an id that is older than three days.
-const LIFE_MAX: Duration = Duration::from_hours(24);
-
 /// Credits that are held before anything is asked for.
 pub struct Reserve {
     pub call: Call,
     pub id: Id,
     pub held: Credits,
     pub unheld: bool,
-}
-
-/// Why a socket closes, in its last frame.
-#[derive(Clone, Debug)]
-pub struct Farewell {
-    pub code: u16,
-    pub reason: String,
-    /// How the responses are noted that it cuts.
-    pub ending: Ending,
 }
 
 /// What becomes of a client's message.
@@ -66,38 +48,18 @@ pub struct Session {
     pub gateway: Arc<Gateway>,
     pub protocol: Protocol,
     head: request::Parts,
-    caller: Caller,
-    provider: Name,
-    route: Route,
+    pub caller: Caller,
+    /// What it is for, as its handshake says.
+    feature: Option<Feature>,
+    pub provider: Name,
+    pub route: Route,
     path: String,
-    socket: Id,
-    born: Instant,
+    pub socket: Id,
+    pub born: Instant,
     state: Mutex<State>,
     /// There is something to say, or a new time to end.
     pub wake: Notify,
     pub timed: Notify,
-}
-
-struct State {
-    reserve: Option<Reserve>,
-    /// Asked for by the client, and not begun.
-    asked: VecDeque<Turn>,
-    /// Begun.
-    open: Vec<Turn>,
-    models: Vec<String>,
-    transcriber: Option<String>,
-    /// What the next response will read, as far as is known.
-    context: Usage,
-    tokens: u64,
-    output_tokens_max: Option<u64>,
-    says: VecDeque<Bytes>,
-    /// No response begins any more; it closes when all have ended.
-    finishing: Option<Farewell>,
-    /// It closes now.
-    leaving: Option<Farewell>,
-    client_left: bool,
-    touched: Instant,
-    ends_at: Option<Instant>,
 }
 
 impl Session {
@@ -105,7 +67,7 @@ impl Session {
         gateway: &Arc<Gateway>,
         (protocol, head, caller): (Protocol, request::Parts, Caller),
         target: &Target<'_>,
-        models: Vec<String>,
+        (models, feature): (Vec<String>, Option<Feature>),
         reserve: Reserve,
         socket: Id,
     ) -> Self {
@@ -115,34 +77,30 @@ impl Session {
             protocol,
             head,
             caller,
+            feature,
             provider: target.place.provider.clone(),
             route: target.place.route,
             path: target.place.path.as_str().to_owned(),
             socket,
             born: now,
-            state: Mutex::new(State {
-                reserve: Some(reserve),
-                asked: VecDeque::new(),
-                open: Vec::new(),
-                models,
-                transcriber: None,
-                context: Usage::NOTHING,
-                tokens: 0,
-                output_tokens_max: None,
-                says: VecDeque::new(),
-                finishing: None,
-                leaving: None,
-                client_left: false,
-                touched: now,
-                ends_at: None,
-            }),
+            state: Mutex::new(State::new(models, reserve, now)),
             wake: Notify::new(),
             timed: Notify::new(),
         }
     }
 
     /// A message of the client has come whole but for its last piece. `may_drop`: none of it has passed yet.
-    pub async fn said(&self, event: ClientEvent, may_drop: bool) -> Verdict {
+    /// `named`: the things that it names, or why they can't be told.
+    pub async fn said(
+        &self,
+        event: ClientEvent,
+        named: Result<Vec<Thing>, Rejection>,
+        may_drop: bool,
+    ) -> Verdict {
+        if let Err(rejection) = self.may_name(named).await {
+            self.gateway.metrics.refused(rejection.code());
+            return self.refuse(&rejection, event.id.as_deref(), may_drop);
+        }
         let models = {
             let mut state = self.state();
             state.note(self.protocol, &event);
@@ -167,6 +125,15 @@ impl Session {
             }
             Err(rejection) => self.refuse(&rejection, event.id.as_deref(), may_drop),
         }
+    }
+
+    /// Refuses what names anything that is not the account's.
+    async fn may_name(&self, named: Result<Vec<Thing>, Rejection>) -> Result<(), Rejection> {
+        let things = named?;
+        if things.is_empty() {
+            return Ok(());
+        }
+        self.gateway.tenancy.check(&self.caller.record.account, &things).await
     }
 
     /// An event of the provider has come whole but for its last piece. An error is why it must not pass.
@@ -243,7 +210,13 @@ impl Session {
             Of::Response => models,
             Of::Transcription => transcriber.as_deref().into_iter().collect(),
         };
-        let quoted = policy::dearest(&self.provider, operation, &gateway.config.prices, &named);
+        let quoted = policy::dearest(
+            &self.provider,
+            operation,
+            &gateway.config.prices,
+            &named,
+            self.priced_by(),
+        );
         let Some(quoted) = quoted else {
             self.state().reserve = reserve;
             let model = if named.is_empty() { operation.to_string() } else { named.join("`, `") };
@@ -267,8 +240,11 @@ impl Session {
                 if let Some(reserve) = other {
                     self.give_back(reserve).await;
                 }
-                let held = gateway.hold(&self.head, self.caller.clone(), needed, &mut record).await;
-                held.inspect_err(|rejection| self.note_refusal(rejection, &mut record))?.0
+                let (caller, alone) = (self.caller.clone(), (None, [].as_slice()));
+                let held = gateway.hold(&self.head, caller, needed, alone, &mut record).await;
+                let Held { call, .. } =
+                    held.inspect_err(|rejection| self.note_refusal(rejection, &mut record))?;
+                call
             }
         };
         self.state().tokens = 0;
@@ -286,6 +262,12 @@ impl Session {
         record.model = model.map(str::to_owned);
         record.status = Some(StatusCode::SWITCHING_PROTOCOLS);
         record.socket = Some(self.socket);
+        record.feature.clone_from(&self.feature);
+    }
+
+    /// What it is for, where that decides what its responses cost.
+    fn priced_by(&self) -> Option<&str> {
+        self.feature.as_ref().filter(|_| claims::is_service(&self.caller)).map(Feature::as_str)
     }
 
     fn note_refusal(&self, rejection: &Rejection, record: &mut Record) {
@@ -308,239 +290,7 @@ impl Session {
         self.gateway.metrics.hold_ended(HoldOutcome::Released);
     }
 
-    /// Says that a response can't be paid for, and decides what becomes of the socket.
-    fn refuse(&self, rejection: &Rejection, regards: Option<&str>, may_drop: bool) -> Verdict {
-        let config = &self.gateway.config;
-        let event_id = format!("event_{}", uuid::Uuid::now_v7().simple());
-        let id = self.socket.to_string();
-        let (event, message) = rejection.said(&config.refusal.top_up_url, &id, |refusal| {
-            let event = self.protocol.refusal(refusal, &event_id, regards);
-            (event, refusal.message.to_owned())
-        });
-        let code = rejection.code();
-        // Who is told by no event reads the reason of the goodbye.
-        let reason = if event.is_some() { code.to_owned() } else { message };
-        let lasts = rejection.lasts();
-        let close = if lasts { 1008 } else { 1013 };
-        let farewell = Farewell { code: close, reason, ending: Ending::Refused(code) };
-        let can_go_on = event.is_some() && may_drop && !lasts;
-        let mut state = self.state();
-        state.says.extend(event);
-        if can_go_on {
-            drop(state);
-            self.wake.notify_one();
-            return Verdict::Dropped;
-        }
-        let cuts = lasts && config.metering.on_exhausted == OnExhausted::Cut;
-        if cuts || !may_drop {
-            state.leaving.get_or_insert(farewell);
-        } else {
-            state.finishing.get_or_insert(farewell);
-        }
-        drop(state);
-        self.look_for_the_end();
-        self.wake.notify_one();
-        if may_drop { Verdict::Dropped } else { Verdict::Ends }
-    }
-
-    /// A response that the provider began can't be paid for: the socket ends with it.
-    pub fn cut(&self, rejection: &Rejection) {
-        // Nothing of the provider's passes any more, so there is nothing to leave out.
-        self.refuse(rejection, None, false);
-    }
-
-    /// No response begins any more.
-    pub fn finish(&self, farewell: Farewell) {
-        self.state().finishing.get_or_insert(farewell);
-        self.look_for_the_end();
-    }
-
-    /// It closes now.
-    pub fn leave(&self, farewell: Farewell) {
-        self.state().leaving.get_or_insert(farewell);
-        self.end_within(GOODBYE_LIMIT);
-        self.wake.notify_one();
-    }
-
-    fn look_for_the_end(&self) {
-        let mut state = self.state();
-        if state.leaving.is_none() && state.is_quiet() {
-            state.leaving = state.finishing.take();
-        }
-        let leaves = state.leaving.is_some();
-        drop(state);
-        if leaves {
-            self.end_within(GOODBYE_LIMIT);
-            self.wake.notify_one();
-        }
-    }
-
-    /// The client has gone. Whether there is work whose report is worth waiting for.
-    pub fn client_left(&self) -> bool {
-        let mut state = self.state();
-        state.client_left = true;
-        state.open.iter().any(Turn::is_by_work)
-    }
-
-    pub fn has_client(&self) -> bool {
-        !self.state().client_left
-    }
-
-    pub fn is_quiet(&self) -> bool {
-        self.state().is_quiet()
-    }
-
-    /// What is to be said to the client next.
-    pub fn next_words(&self) -> Option<Bytes> {
-        self.state().says.pop_front()
-    }
-
-    pub fn farewell(&self) -> Option<Farewell> {
-        self.state().leaving.clone()
-    }
-
-    /// Bytes have passed.
-    pub fn touch(&self) {
-        self.state().touched = Instant::now();
-    }
-
-    /// Ends the socket after `limit` at the latest.
-    pub fn end_within(&self, limit: Duration) {
-        let at = Instant::now() + limit;
-        let mut state = self.state();
-        state.ends_at = Some(state.ends_at.map_or(at, |earlier| earlier.min(at)));
-        drop(state);
-        self.timed.notify_one();
-    }
-
-    /// Waits until its time is over; says whether nothing has passed for `idle`, or that it has lived its life.
-    pub async fn time_is_over(&self, idle: Duration) -> bool {
-        loop {
-            let (quiet, end) = {
-                let state = self.state();
-                ((state.touched + idle).min(self.born + LIFE_MAX), state.ends_at)
-            };
-            let now = Instant::now();
-            if end.is_some_and(|end| end <= now) {
-                return false;
-            }
-            if quiet <= now && end.is_none() {
-                return true;
-            }
-            let due = end.unwrap_or(quiet);
-            tokio::select! {
-                () = tokio::time::sleep_until(due) => {}
-                () = self.timed.notified() => {}
-            }
-        }
-    }
-
-    /// Ends every response that has not ended.
-    pub fn end(&self, ending: Ending) {
-        let (asked, open, reserve) = {
-            let mut state = self.state();
-            let asked = std::mem::take(&mut state.asked);
-            (asked, std::mem::take(&mut state.open), state.reserve.take())
-        };
-        for turn in asked.into_iter().chain(open) {
-            turn.end(ending, &self.gateway.metrics);
-        }
-        if let Some(reserve) = reserve {
-            reserve.call.resolve(Charge::Release);
-            self.gateway.metrics.hold_ended(HoldOutcome::Released);
-        }
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    fn is_quiet(&self) -> bool {
-        self.asked.is_empty() && self.open.iter().all(|turn| turn.ended.is_some())
-    }
-
-    /// Notes what an event of the client says of the session.
-    fn note(&mut self, protocol: Protocol, event: &ClientEvent) {
-        self.tokens = self.tokens.saturating_add(event.tokens);
-        if protocol == Protocol::Responses {
-            // Each response says all of this anew.
-            (self.tokens, self.output_tokens_max) = (event.tokens, event.output_tokens_max);
-            return;
-        }
-        self.output_tokens_max = event.output_tokens_max.or(self.output_tokens_max);
-        if let Some(transcriber) = &event.transcriber {
-            self.transcriber = Some(transcriber.clone());
-        }
-        for model in &event.models {
-            if !self.models.contains(model) && self.models.len() < MODELS_MAX {
-                self.models.push(model.clone());
-            }
-        }
-    }
-
-    /// The models of which a response may take one.
-    fn models_of(&self, protocol: Protocol, event: &ClientEvent) -> Vec<String> {
-        let says = protocol == Protocol::Responses && !event.models.is_empty();
-        if says { event.models.clone() } else { self.models.clone() }
-    }
-
-    /// The place of the response that an event belongs to.
-    fn place(&self, event: &ServerEvent) -> Option<usize> {
-        let named = |turn: &Turn| turn.of == event.of && turn.id.is_some() && turn.id == event.id;
-        let nameless =
-            |turn: &Turn| turn.of == event.of && (event.id.is_none() || turn.id.is_none());
-        let is_new = event.begins;
-        let open = self.open.iter();
-        open.clone().position(named).or_else(|| {
-            let mut fits = open.clone();
-            let awaits_usage = !event.output && event.ended.is_none();
-            (!is_new)
-                .then(|| {
-                    fits.position(|turn| nameless(turn) && (turn.ended.is_none() || awaits_usage))
-                })
-                .flatten()
-        })
-    }
-
-    fn find(&self, event: &ServerEvent) -> bool {
-        self.place(event).is_some()
-    }
-
-    /// Lets an event's response take it; returns the response if that was its end.
-    fn take(&mut self, protocol: Protocol, event: &ServerEvent) -> Option<Turn> {
-        let at = self.place(event)?;
-        let turn = &mut self.open[at];
-        turn.see(event);
-        turn.ended = turn.ended.or(event.ended);
-        turn.ended?;
-        // Google may tell the work after the end of a turn.
-        if protocol == Protocol::Live && turn.is_by_work() && !turn.is_told() {
-            return None;
-        }
-        let turn = self.open.remove(at);
-        self.context = turn.context().unwrap_or(self.context);
-        Some(turn)
-    }
-
-    /// Responses that have ended without a report, now that the next has begun.
-    fn awaited(&mut self, protocol: Protocol) -> Vec<Turn> {
-        if protocol != Protocol::Live {
-            return Vec::new();
-        }
-        let (ended, open) =
-            std::mem::take(&mut self.open).into_iter().partition(|turn| turn.ended.is_some());
-        self.open = open;
-        ended
-    }
-
-    /// The response that an error of the provider ended before it began.
-    fn failed(&mut self, regards: Option<&str>) -> Option<Turn> {
-        let at = match regards {
-            Some(id) => self.asked.iter().position(|turn| turn.asked_by.as_deref() == Some(id))?,
-            None => self.asked.iter().position(|turn| turn.asked_by.is_none())?,
-        };
-        self.asked.remove(at)
     }
 }

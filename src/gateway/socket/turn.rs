@@ -88,7 +88,7 @@ impl Turn {
         let is_due = output || ended == Some(Finish::Whole);
         let bill = if is_due { charging.due(&report) } else { Bill { due: None, work: None } };
         let (charge, outcome) = match bill.due {
-            Some(amount) => (Charge::Settle(amount, bill.work), HoldOutcome::Settled),
+            Some(amount) => (Charge::Settle(amount, bill.work, None), HoldOutcome::Settled),
             None => (Charge::Release, HoldOutcome::Released),
         };
         call.resolve(charge);

@@ -9,16 +9,17 @@ fn call(account: &str, number: u128, allowed: Credits, operation: Operation) -> 
 }
 
 fn unheld(account: &str, number: u128, amount: u32) -> Waiting {
-    let charge = Operation::Charge { amount: Credits::ZERO, period: None, work: None };
+    let charge = Operation::Charge { amount: Credits::ZERO, period: None, work: None, job: None };
     call(account, number, Credits::whole(amount), charge)
 }
 
 fn settle(account: &str, number: u128) -> Waiting {
-    call(account, number, Credits::ZERO, Operation::Settle { amount: SOME, work: None })
+    call(account, number, Credits::ZERO, Operation::Settle { amount: SOME, work: None, job: None })
 }
 
 fn charged(mut call: Waiting) -> Waiting {
-    call.operation = Operation::Charge { amount: call.allowed, period: None, work: None };
+    call.operation =
+        Operation::Charge { amount: call.allowed, period: None, work: None, job: None };
     call
 }
 

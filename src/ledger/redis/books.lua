@@ -8,19 +8,22 @@
 -- Amounts are µ up to 4*10^15, so the sum of two stays exact. Arguments are checked by pattern before they are used.
 --
 -- KEYS  1 account   hash   f format, q seq, t clock, g gate_until, v version, d debt, p plan_start, n lots_opened
+--                          x nothing of what H, E and J name is due before this instant; 0 if nobody knows
 --                          L<no> kind:start:end:granted:remaining:held      S<no> the lot's source
 --                          H<id> deadline:done:parts                        E<id> order:charged:settle_until
+--                          J<id> order:correct_until:charged:owed:parts job
 --       2 sources   hash   source -> lot:kind:start:end:granted:expired:voided:reclaimed, for ever
 --       3 operations hash  id.step -> fingerprint outcome; one for each hour of the ids, gone 73 h after it
 --       4 log       stream a account, e entry
 --       5 names     sorted set of the shard's accounts
 -- Kinds of lots are P plan, G gift, B bought. Parts are lot=amount,lot=amount. `order` is the number of the entry that
--- let the hold expire.
+-- let the hold expire, or charged the job.
 --
 -- An entry: seq at op balance fact arguments. Facts: grant lot kind start end amount repaid [source] · gate until
 -- version · plan lot allowance change · hold id amount deadline parts · extend id parts deadline done · settle (or
--- settle_late) id charged parts owed [work] · charge id charged parts owed · release id · hold_expired id done parts
--- settle_until · lot_expired lot amount · repay parts · void lot total taken owed source. An id that is the operation's own is written =, no parts are -.
+-- settle_late) id charged parts owed [work] [job=…] · charge id charged parts owed [work] [job=…] · correct id charged
+-- before back repaid lost parts owed [work] · release id · hold_expired id done parts settle_until · lot_expired lot
+-- amount · repay parts · void lot total taken owed source. An id that is the operation's own is written =, no parts are -.
 
 local MAX = 4000000000000000
 local EXACT = 9007199254740991
@@ -28,20 +31,25 @@ local FOREVER = 253402300799000
 local REMEMBERED = 259200000
 local HOUR = 3600000
 local HOLDS_MAX = 1000
+local CORRECTABLE = 3024000000
+local JOBS_MAX = 256
 local FORMAT = '1'
 local PRIORITY = { P = 10, G = 15, B = 20 }
 
 -- What is asked: the account, the clock, the account's clock, the operation's id and its instant.
 local account, clock, now, id, made_at
--- The books, the fields as they are stored, the new entries, and the sources that were looked at.
+-- The books, their scalars as they are stored, the new entries, and the sources that were looked at.
 local A, old, entries, sources
+-- A.kept has holds, expired holds and open jobs by their fields, as texts until somebody looks at them: there may be a
+-- thousand, and a step concerns one. A.count says how many there are of each, `touched` which of them changed.
+local touched
 
 local function broken(reason)
   error({ err = reason }, 0)
 end
 
 local function text(number)
-  return string.format('%.0f', number)
+  return string.format('%d', number)
 end
 
 local function number(given, most)
@@ -114,6 +122,7 @@ local function parse_lot(no, given)
   return {
     no = number(no), kind = kind, start = tonumber(start), fin = tonumber(fin),
     granted = tonumber(granted), remaining = tonumber(remaining), held = tonumber(held),
+    text = given,
   }
 end
 
@@ -129,7 +138,7 @@ local function parse_hold(hold_id, given)
   end
   return {
     id = hold_id, deadline = tonumber(deadline), done = tonumber(done),
-    parts = parse_parts(parts), text = given,
+    parts = parse_parts(parts),
   }
 end
 
@@ -140,8 +149,27 @@ local function parse_expired(hold_id, given)
   end
   return {
     id = hold_id, order = tonumber(order), charged = tonumber(charged),
-    settle_until = tonumber(settle_until), text = given,
+    settle_until = tonumber(settle_until),
   }
+end
+
+local function expired_text(hold)
+  return table.concat({ text(hold.order), text(hold.charged), text(hold.settle_until) }, ':')
+end
+
+-- A job's lots and what describes it are read when it is corrected.
+local function parse_job(call, given)
+  local order, correct_until = string.match(given, '^(%d+):(%d+):')
+  if not order then
+    broken('a job can not be read')
+  end
+  return {
+    id = call, order = tonumber(order), correct_until = tonumber(correct_until), text = given,
+  }
+end
+
+local function job_text(job)
+  return job.text
 end
 
 local function source_text(source)
@@ -185,34 +213,91 @@ local function in_order(a, b)
   return a.order < b.order
 end
 
+local PARSE = { H = parse_hold, E = parse_expired, J = parse_job }
+local WRITE = { H = hold_text, E = expired_text, J = job_text }
+local DUE = { H = 'deadline', E = 'settle_until', J = 'correct_until' }
+local SCALARS = { 'q', 't', 'g', 'v', 'd', 'p', 'n', 'x' }
+
 local function load()
-  old, entries, sources = {}, {}, {}
-  A = { lots = {}, holds = {}, expired = {} }
+  old, entries, sources, touched = {}, {}, {}, {}
+  local lots, kept, count = {}, {}, { H = 0, E = 0, J = 0 }
   local stored = redis.call('HGETALL', KEYS[1])
   for i = 1, #stored, 2 do
     local field, value = stored[i], stored[i + 1]
-    local kind, rest = string.sub(field, 1, 1), string.sub(field, 2)
-    old[field] = value
-    if kind == 'L' then
-      A.lots[#A.lots + 1] = parse_lot(rest, value)
-    elseif kind == 'H' then
-      A.holds[#A.holds + 1] = parse_hold(rest, value)
-    elseif kind == 'E' then
-      A.expired[#A.expired + 1] = parse_expired(rest, value)
+    local kind = string.sub(field, 1, 1)
+    if count[kind] then
+      kept[field], count[kind] = value, count[kind] + 1
+    elseif kind == 'L' then
+      lots[#lots + 1] = parse_lot(string.sub(field, 2), value)
+    else
+      old[field] = value
     end
   end
   if old.f and old.f ~= FORMAT then
     broken('its books have format ' .. old.f .. ', which this version does not know')
   end
-  for _, field in ipairs({ 'q', 't', 'g', 'v', 'd', 'p', 'n' }) do
+  A = { lots = lots, kept = kept, count = count }
+  for _, field in ipairs(SCALARS) do
     A[field] = number(old[field] or '0')
   end
-  for _, lot in ipairs(A.lots) do
-    lot.source = old['S' .. text(lot.no)]
+  A.stored = {}
+  for _, lot in ipairs(lots) do
+    local no = text(lot.no)
+    lot.source = old['S' .. no]
+    A.stored[no] = lot.source or false
   end
-  table.sort(A.lots, burns_before)
-  table.sort(A.holds, by_id)
-  table.sort(A.expired, in_order)
+  table.sort(lots, burns_before)
+end
+
+-- What is kept of a call, if there is something: H its hold, E its hold that expired, J its job.
+local function kept(kind, call)
+  local field = kind .. call
+  local one = A.kept[field]
+  if type(one) == 'string' then
+    one = PARSE[kind](call, one)
+    A.kept[field] = one
+  end
+  return one
+end
+
+local function keep(kind, one)
+  local field = kind .. one.id
+  if not A.kept[field] then
+    A.count[kind] = A.count[kind] + 1
+  end
+  A.kept[field], touched[field] = one, true
+  A.x = math.min(A.x, one[DUE[kind]])
+end
+
+local function drop(kind, call)
+  local field = kind .. call
+  A.kept[field], touched[field] = nil, true
+  A.count[kind] = A.count[kind] - 1
+end
+
+local function all(kind, order)
+  local list = {}
+  for field in pairs(A.kept) do
+    if string.sub(field, 1, 1) == kind then
+      list[#list + 1] = kept(kind, string.sub(field, 2))
+    end
+  end
+  table.sort(list, order)
+  return list
+end
+
+-- Whether something of what is kept may be due.
+local function is_due()
+  return now >= A.x
+end
+
+local function next_due()
+  local first = FOREVER
+  for field in pairs(A.kept) do
+    local kind = string.sub(field, 1, 1)
+    first = math.min(first, kept(kind, string.sub(field, 2))[DUE[kind]])
+  end
+  return first
 end
 
 local function source_named(name)
@@ -249,14 +334,6 @@ local function lot_numbered(no)
   end
 end
 
-local function place_of(list, wanted)
-  for place, each in ipairs(list) do
-    if each.id == wanted then
-      return place
-    end
-  end
-end
-
 local function lot_of(part)
   return lot_numbered(part.lot) or broken('lot ' .. text(part.lot) .. ' is not there')
 end
@@ -268,8 +345,9 @@ local function reserve(parts)
   end
 end
 
-local function unreserve(place)
-  for _, part in ipairs(table.remove(A.holds, place).parts) do
+local function unreserve(hold)
+  drop('H', hold.id)
+  for _, part in ipairs(hold.parts) do
     local lot = lot_of(part)
     lot.held = less(lot.held, part.amount, 'release')
   end
@@ -282,18 +360,38 @@ local function take(parts)
   end
 end
 
--- Drops what no rule needs any more. Expired holds stand in the order in which they may be settled.
+-- Whether a correction may give credits back to the lot.
+local function may_return(no)
+  for _, job in ipairs(A.count.J > 0 and all('J', by_id) or {}) do
+    if string.find(job.text, '^[%d:]*[%d=,]*[:,]' .. text(no) .. '=') then
+      return true
+    end
+  end
+end
+
+-- Drops those of a kind that are due, and the first of those beyond the most that are kept.
+local function drop_due(kind, most)
+  if is_due() or A.count[kind] > most then
+    for _, one in ipairs(all(kind, in_order)) do
+      if now < one[DUE[kind]] and A.count[kind] <= most then
+        return
+      end
+      drop(kind, one.id)
+    end
+  end
+end
+
+-- Drops what no rule needs any more. Jobs and expired holds stand in the order in which they go.
 local function forget()
+  drop_due('J', JOBS_MAX)
   for place = #A.lots, 1, -1 do
     local lot = A.lots[place]
     local current_plan = lot.kind == 'P' and now < lot.fin
-    if lot.remaining == 0 and not current_plan then
+    if lot.remaining == 0 and not current_plan and not (now < lot.fin and may_return(lot.no)) then
       table.remove(A.lots, place)
     end
   end
-  while A.expired[1] and (now >= A.expired[1].settle_until or #A.expired > HOLDS_MAX) do
-    table.remove(A.expired, 1)
-  end
+  drop_due('E', HOLDS_MAX)
 end
 
 local function balance()
@@ -324,9 +422,10 @@ local function record(fact, ...)
   entries[#entries + 1] = table.concat(words, ' ')
 end
 
+-- The sum of all holds is compared where all of them are read anyway. Elsewhere it is the auditor's to find.
 local function check()
-  local held = {}
-  for _, hold in ipairs(A.holds) do
+  local held, compares = {}, is_due() or A.count.H == 0
+  for _, hold in ipairs(compares and all('H', by_id) or { kept('H', id) }) do
     for _, part in ipairs(hold.parts) do
       held[part.lot] = (held[part.lot] or 0) + part.amount
     end
@@ -337,7 +436,7 @@ local function check()
   for _, lot in ipairs(A.lots) do
     if lot.held > lot.remaining or lot.remaining > lot.granted then
       broken('lot ' .. text(lot.no) .. ': held <= remaining <= granted fails')
-    elseif lot.held ~= (held[lot.no] or 0) then
+    elseif compares and lot.held ~= (held[lot.no] or 0) then
       broken('lot ' .. text(lot.no) .. ': held is not the sum of open holds')
     end
   end
@@ -398,18 +497,13 @@ local function unheld_parts(amount)
 end
 
 local function expire_holds()
-  local place = 1
-  while A.holds[place] do
-    local hold = A.holds[place]
+  for _, hold in ipairs(is_due() and all('H', by_id) or {}) do
     if hold.deadline <= now then
       local parts, settle_until = first_of(hold.parts, hold.done), later(REMEMBERED)
-      unreserve(place)
+      unreserve(hold)
       take(parts)
-      A.expired[#A.expired + 1] =
-        { id = hold.id, order = A.q + 1, charged = hold.done, settle_until = settle_until }
+      keep('E', { id = hold.id, order = A.q + 1, charged = hold.done, settle_until = settle_until })
       record('hold_expired', short(hold.id), hold.done, parts, settle_until)
-    else
-      place = place + 1
     end
   end
 end
@@ -490,13 +584,14 @@ local function shortage(missing)
   return missing <= held and '!held' or '!exhausted'
 end
 
-local function expired_place()
-  local place = place_of(A.expired, id)
-  return place and now < A.expired[place].settle_until and place or nil
+-- The call's hold that expired, while it may be settled.
+local function late()
+  local hold = kept('E', id)
+  return hold and now < hold.settle_until and hold or nil
 end
 
 local function may_settle()
-  return place_of(A.holds, id) or expired_place()
+  return kept('H', id) or late()
 end
 
 -- Each takes its arguments as texts and gives the outcome as text; a refusal begins with an exclamation mark.
@@ -577,7 +672,7 @@ function operations.hold(amount, ttl, version, start, fin, allowance)
   if start then
     open_period(number(start, FOREVER), number(fin, FOREVER), number(allowance, MAX))
   end
-  if #A.holds >= HOLDS_MAX then
+  if A.count.H >= HOLDS_MAX then
     return '!too_many_holds'
   end
   if A.d > 0 then
@@ -589,19 +684,17 @@ function operations.hold(amount, ttl, version, start, fin, allowance)
   end
   local deadline = later(ttl)
   reserve(parts)
-  A.holds[#A.holds + 1] = { id = id, deadline = deadline, done = 0, parts = parts }
-  table.sort(A.holds, by_id)
+  keep('H', { id = id, deadline = deadline, done = 0, parts = parts })
   record('hold', short(id), amount, deadline, parts)
   return 'held'
 end
 
 function operations.extend(extra, ttl, done)
   extra, ttl, done = number(extra, MAX), number(ttl), number(done, MAX)
-  local place = place_of(A.holds, id)
-  if not place then
+  local hold = kept('H', id)
+  if not hold then
     return '!already_resolved'
   end
-  local hold = A.holds[place]
   if extra > 0 and now >= A.g then
     return '!inactive'
   end
@@ -619,7 +712,7 @@ function operations.extend(extra, ttl, done)
   end
   hold.deadline = math.max(hold.deadline, later(ttl))
   hold.done = math.max(math.min(done, total), hold.done)
-  hold.text = nil
+  keep('H', hold)
   record('extend', short(id), added, hold.deadline, hold.done)
   return 'extended'
 end
@@ -629,15 +722,30 @@ local function told(work)
   return work ~= '-' and work or nil
 end
 
-function operations.settle(amount, work)
+-- From now on the charge of the call may be corrected, if it began a job: `-` is none.
+local function await_job(job, charged, owed, parts)
+  if job == '-' then
+    return nil
+  end
+  local order, correct_until = A.q + 1, later(CORRECTABLE)
+  local numbers = { text(order), text(correct_until), text(charged), text(owed), parts_text(parts) }
+  keep('J', {
+    id = id, order = order, correct_until = correct_until,
+    text = table.concat(numbers, ':') .. ' ' .. job,
+  })
+  return 'job=' .. job
+end
+
+function operations.settle(amount, work, job)
   amount = number(amount, MAX)
-  local place, late = place_of(A.holds, id), expired_place()
-  local parts, charged = {}, amount
-  if place then
-    parts = first_of(A.holds[place].parts, amount)
-  elseif late then
+  local hold, expired = kept('H', id), late()
+  local parts, charged, before = {}, amount, 0
+  if hold then
+    parts = first_of(hold.parts, amount)
+  elseif expired then
     -- The confirmed part was charged when the hold expired.
-    charged = at_least_nothing(amount - A.expired[late].charged)
+    before = expired.charged
+    charged = at_least_nothing(amount - before)
   else
     return '!already_resolved'
   end
@@ -648,23 +756,26 @@ function operations.settle(amount, work)
   for _, part in ipairs(overrun) do
     parts[#parts + 1] = part
   end
-  if place then
-    unreserve(place)
+  if hold then
+    unreserve(hold)
   else
-    table.remove(A.expired, late)
+    drop('E', id)
   end
+  local begun = await_job(job, capped(before + charged), owed, parts)
   take(parts)
   A.d = more(A.d, owed, 'debt')
-  record(place and 'settle' or 'settle_late', short(id), charged, parts, owed, told(work))
+  local words = { told(work) }
+  words[#words + 1] = begun
+  record(hold and 'settle' or 'settle_late', short(id), charged, parts, owed, unpack(words))
   return 'settled ' .. text(charged) .. ' ' .. text(owed)
 end
 
 function operations.release()
-  local place, late = place_of(A.holds, id), expired_place()
-  if place then
-    unreserve(place)
-  elseif late and A.expired[late].charged == 0 then
-    table.remove(A.expired, late)
+  local hold, expired = kept('H', id), late()
+  if hold then
+    unreserve(hold)
+  elseif expired and expired.charged == 0 then
+    drop('E', id)
   else
     return '!already_resolved'
   end
@@ -673,9 +784,9 @@ function operations.release()
 end
 
 -- Charges a call that was let through while the ledger was away: a settlement, if its hold was placed after all.
-function operations.charge(amount, work, start, fin, allowance)
+function operations.charge(amount, work, job, start, fin, allowance)
   if may_settle() then
-    return operations.settle(amount, work)
+    return operations.settle(amount, work, job)
   end
   amount = number(amount, MAX)
   -- Nothing was reserved before the gate closed: then nothing leaves a lot.
@@ -689,10 +800,79 @@ function operations.charge(amount, work, start, fin, allowance)
   if A.d + owed > MAX then
     return '!too_much'
   end
+  local begun = await_job(job, amount, owed, parts)
   take(parts)
   A.d = more(A.d, owed, 'debt')
-  record('charge', short(id), amount, parts, owed, told(work))
+  local words = { told(work) }
+  words[#words + 1] = begun
+  record('charge', short(id), amount, parts, owed, unpack(words))
   return 'settled ' .. text(amount) .. ' ' .. text(owed)
+end
+
+-- Adds to `back` what of `amount` the lot was granted and does not have; how much that is.
+local function give(back, lot, amount)
+  local missing = at_least_nothing(lot.granted - lot.remaining)
+  for _, part in ipairs(back) do
+    if part.lot == lot.no then
+      missing = at_least_nothing(missing - part.amount)
+    end
+  end
+  local given = math.min(amount, missing)
+  if given > 0 then
+    back[#back + 1] = { lot = lot.no, amount = given }
+  end
+  return given
+end
+
+-- What a job was charged too much goes back, the last first: to the debt that it left, and to the lots that it came
+-- from. What was repaid of its debt goes to open lots, as far as something is missing there.
+local function returned(amount, job_owed, job_parts)
+  local owed, back = math.min(amount, job_owed), {}
+  local repaid, left = math.min(owed, A.d), amount - owed
+  for place = #job_parts, 1, -1 do
+    local part = job_parts[place]
+    local portion, lot = math.min(part.amount, left), lot_numbered(part.lot)
+    left = left - portion
+    if lot and now < lot.fin then
+      give(back, lot, portion)
+    end
+  end
+  local homeless = capped(left + owed - repaid)
+  for _, lot in ipairs(A.lots) do
+    if is_open(lot) then
+      homeless = homeless - give(back, lot, homeless)
+    end
+  end
+  return back, repaid, amount - repaid - sum(back)
+end
+
+-- The job of `call` turned out to cost `amount` in all.
+function operations.correct(call, amount, work)
+  amount = number(amount, MAX)
+  local job = kept('J', call)
+  if not job or now >= job.correct_until then
+    return '!already_resolved'
+  end
+  local before, job_owed, job_parts =
+    string.match(job.text, '^%d+:%d+:(%d+):(%d+):([%d=,]*) ')
+  if not before then
+    broken('a job can not be read')
+  end
+  before, job_owed, job_parts = tonumber(before), tonumber(job_owed), parse_parts(job_parts)
+  local back, repaid, lost = returned(at_least_nothing(before - amount), job_owed, job_parts)
+  local parts, owed = unheld_parts(at_least_nothing(amount - before))
+  if A.d + owed > MAX or not has_room(sum(back)) then
+    return '!too_much'
+  end
+  drop('J', call)
+  for _, part in ipairs(back) do
+    local lot = lot_of(part)
+    lot.remaining = more(lot.remaining, part.amount, 'lot')
+  end
+  take(parts)
+  A.d = more(less(A.d, repaid, 'debt'), owed, 'debt')
+  record('correct', short(call), amount, before, back, repaid, lost, parts, owed, told(work))
+  return 'corrected ' .. text(before) .. ' ' .. text(amount) .. ' ' .. text(owed)
 end
 
 function operations.void(name, total)
@@ -740,36 +920,46 @@ end
 
 -- What was asked before -----------------------------------------------------------------------------------------------
 
--- The outcome of this very step, if it was carried out before; a conflict if it brings other arguments; too old if
--- nobody could tell any more.
-local function answered(field, fingerprint)
-  if math.min(made_at + REMEMBERED, FOREVER) < clock then
-    return '!too_old'
-  end
-  local stored = redis.call('HGET', KEYS[3], field)
-  if not stored then
-    return nil
-  end
-  local known, outcome = string.match(stored, '^(%x+) (.+)$')
-  return known == fingerprint and outcome or '!conflict'
-end
+-- Steps that leave no room for another one under the same id: the books forget a call once it is resolved, and a hold
+-- that arrives after its call was charged or given up would never be resolved.
+local RIVALS = { charge = { 'settle', 'release' }, hold = { 'charge', 'release' } }
 
 -- A release that found no hold has given up the call all the same.
-local function was_done(name)
-  local stored = redis.call('HGET', KEYS[3], id .. '.' .. name)
+local function was_done(name, stored)
   return stored and (name == 'release' or string.find(stored, '^%x+ [^!]')) and true or false
 end
 
--- The refusal where another step under this id leaves no room for this one: the books forget a call once it is
--- resolved, and a hold that arrives after its call was charged or given up would never be resolved.
-local function ruled_out(operation)
-  if operation == 'charge' and (was_done('settle') or was_done('release')) then
-    return '!already_resolved'
-  elseif operation == 'hold' and was_done('charge') then
-    return '!conflict'
-  elseif operation == 'hold' and was_done('release') then
-    return '!already_resolved'
+-- The refusal where one of the rivals was done; `first` and `second` are what is remembered of them.
+local function rivalry(operation, first, second)
+  for place, stored in ipairs({ first, second }) do
+    local name = RIVALS[operation][place]
+    if was_done(name, stored) then
+      return operation == 'hold' and name == 'charge' and '!conflict' or '!already_resolved'
+    end
   end
+end
+
+local function ruled_out(operation)
+  local rivals = RIVALS[operation]
+  local stored = redis.call('HMGET', KEYS[3], id .. '.' .. rivals[1], id .. '.' .. rivals[2])
+  return rivalry(operation, stored[1], stored[2])
+end
+
+-- The outcome of this very step, if it was carried out before; a conflict if it brings other arguments; too old if
+-- nobody could tell any more; or, where the operation is told, the refusal if another step rules it out.
+local function answered(field, fingerprint, operation)
+  if math.min(made_at + REMEMBERED, FOREVER) < clock then
+    return '!too_old'
+  end
+  local rivals = RIVALS[operation or '']
+  local stored = rivals
+    and redis.call('HMGET', KEYS[3], field, id .. '.' .. rivals[1], id .. '.' .. rivals[2])
+    or redis.call('HMGET', KEYS[3], field)
+  if stored[1] then
+    local known, outcome = string.match(stored[1], '^(%x+) (.+)$')
+    return known == fingerprint and outcome or '!conflict'
+  end
+  return rivals and rivalry(operation, stored[2], stored[3])
 end
 
 local function clock_of(given)
@@ -782,41 +972,54 @@ end
 
 -- Writing ------------------------------------------------------------------------------------------------------------
 
-local function fields()
-  local fresh = { f = FORMAT }
-  for _, field in ipairs({ 'q', 't', 'g', 'v', 'd', 'p', 'n' }) do
-    fresh[field] = text(A[field])
-  end
-  for _, lot in ipairs(A.lots) do
-    fresh['L' .. text(lot.no)] = lot_text(lot)
-    fresh['S' .. text(lot.no)] = lot.source
-  end
-  for _, hold in ipairs(A.holds) do
-    fresh['H' .. hold.id] = hold.text or hold_text(hold)
-  end
-  for _, hold in ipairs(A.expired) do
-    fresh['E' .. hold.id] = hold.text
-      or table.concat({ text(hold.order), text(hold.charged), text(hold.settle_until) }, ':')
-  end
-  return fresh
-end
-
 -- What is to be written: lists of arguments, complete, so that writing them can't fail.
 local function prepare(memory_field, memory)
   local set, gone, changed = {}, {}, {}
+  local is_new = #entries > 0 and not old.q
+  local function put(field, value)
+    set[#set + 1] = field
+    set[#set + 1] = value
+  end
   if #entries > 0 then
-    local fresh = fields()
-    for field, value in pairs(fresh) do
+    if is_due() then
+      A.x = next_due()
+    end
+    if old.f ~= FORMAT then
+      put('f', FORMAT)
+    end
+    for _, field in ipairs(SCALARS) do
+      local value = text(A[field])
       if old[field] ~= value then
-        set[#set + 1] = field
-        set[#set + 1] = value
+        put(field, value)
       end
     end
-    for field in pairs(old) do
-      if not fresh[field] then
+    local there = {}
+    for _, lot in ipairs(A.lots) do
+      local no, value = text(lot.no), lot_text(lot)
+      there[no] = true
+      if lot.text ~= value then
+        put('L' .. no, value)
+      end
+      if lot.source and not old['S' .. no] then
+        put('S' .. no, lot.source)
+      end
+    end
+    for no, source in pairs(A.stored) do
+      if not there[no] then
+        gone[#gone + 1] = 'L' .. no
+        gone[#gone + 1] = source and 'S' .. no or nil
+      end
+    end
+    for field in pairs(touched) do
+      local one = A.kept[field]
+      if one then
+        put(field, WRITE[string.sub(field, 1, 1)](one))
+      else
         gone[#gone + 1] = field
       end
     end
+    -- This fails here, and not later, if the key holds something else. The others were read.
+    redis.call('XLEN', KEYS[4])
   end
   for name, source in pairs(sources) do
     local value = source and source_text(source.value)
@@ -825,14 +1028,12 @@ local function prepare(memory_field, memory)
       changed[#changed + 1] = value
     end
   end
-  -- These fail here, and not later, if a key holds something else.
-  redis.call('XLEN', KEYS[4])
-  redis.call('HLEN', KEYS[2])
-  redis.call('HLEN', KEYS[3])
-  redis.call('ZCARD', KEYS[5])
+  if is_new then
+    redis.call('ZCARD', KEYS[5])
+  end
   local hour_end = made_at - made_at % HOUR + HOUR
   return {
-    set = set, gone = gone, changed = changed, is_new = #entries > 0 and not old.q,
+    set = set, gone = gone, changed = changed, is_new = is_new,
     memory_field = memory_field, memory = memory,
     memory_millis = text(hour_end + 73 * HOUR - clock),
   }

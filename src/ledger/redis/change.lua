@@ -1,11 +1,12 @@
 -- One change of the directory, once, with the operation on the account's books that goes with it.
 --
--- KEYS  6 record  hash  version plan anchor zone created
+-- KEYS  6 record  hash  version plan anchor zone created when_exhausted (402, 429, or nothing: as the
+--         plan says)
 --       7 keys    hash  SHA-256 of a key -> id created ends revoked prefix name; ends and revoked are - until they are
--- ARGV  1 to 4 as in apply.lua  5 fingerprint  6 change  7… its arguments: create plan anchor zone created gate_until ·
---       gate until · plan plan allowance · issue hash id created ends prefix name · revoke hash
--- Returns { outcome, version, plan, anchor, zone, created }: the outcome alone where there is no record; or
--- { 'broken', reason }, and nothing is written then.
+-- ARGV  1 to 4 as in apply.lua  5 fingerprint  6 change  7… its arguments: create plan anchor zone created gate_until
+--       when_exhausted · gate until · plan plan allowance · when_exhausted status · issue hash id created ends prefix name · revoke hash
+-- Returns { outcome, version, plan, anchor, zone, created, when_exhausted }: the outcome alone where there is no record;
+-- or { 'broken', reason }, and nothing is written then.
 
 local stored_record, new_record, new_key
 
@@ -26,20 +27,23 @@ local function raise(record, gate_until)
   end
   new_record = {
     version = version, plan = record.plan, anchor = record.anchor, zone = record.zone,
-    created = record.created,
+    created = record.created, when_exhausted = record.when_exhausted or '',
   }
   return 'done'
 end
 
 local changes = {}
 
-function changes.create(plan, anchor, zone, created, gate_until)
+function changes.create(plan, anchor, zone, created, gate_until, when_exhausted)
   if stored_record then
     return '!account_exists'
   end
   number(anchor, FOREVER)
   number(created, FOREVER)
-  local record = { version = '0', plan = plan, anchor = anchor, zone = zone, created = created }
+  local record = {
+    version = '0', plan = plan, anchor = anchor, zone = zone, created = created,
+    when_exhausted = when_exhausted,
+  }
   return raise(record, gate_until)
 end
 
@@ -56,6 +60,14 @@ function changes.plan(plan, allowance)
     return outcome
   end
   stored_record.plan = plan
+  return raise(stored_record)
+end
+
+function changes.when_exhausted(status)
+  if not stored_record then
+    return '!no_such_account'
+  end
+  stored_record.when_exhausted = status
   return raise(stored_record)
 end
 
@@ -110,7 +122,7 @@ if result.plan then
   if new_record then
     local r = new_record
     redis.call('HSET', KEYS[6], 'version', r.version, 'plan', r.plan, 'anchor', r.anchor,
-      'zone', r.zone, 'created', r.created)
+      'zone', r.zone, 'created', r.created, 'when_exhausted', r.when_exhausted)
   end
   if new_key then
     redis.call('HSET', KEYS[7], new_key[1], new_key[2])
@@ -122,4 +134,5 @@ if not known then
 end
 return {
   result.outcome, known.version, known.plan, known.anchor, known.zone, known.created,
+  known.when_exhausted or '',
 }

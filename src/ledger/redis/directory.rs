@@ -9,6 +9,7 @@ use ::redis::{Cmd, cmd};
 
 use super::text::{self, Unreadable, Words};
 use super::{Store, hexadecimal, keys, unreadable};
+use crate::config::WhenExhausted;
 use crate::credit::{AccountId, Id, Timestamp};
 use crate::directory::{Key, KeyHash, KnownKey, Owner, Record};
 use crate::ledger::fingerprint::fingerprint;
@@ -32,6 +33,7 @@ impl Store {
                     record.zone.name().to_owned(),
                     millis(record.created),
                     millis(gate_until),
+                    status_text(record.when_exhausted),
                 ];
                 self.change_account(&record.account, id, words, None).await
             }
@@ -40,6 +42,10 @@ impl Store {
             }
             Change::Plan { account, plan, allowance } => {
                 let words = vec!["plan".into(), plan, allowance.micros().to_string()];
+                self.change_account(&account, id, words, None).await
+            }
+            Change::WhenExhausted { account, status } => {
+                let words = vec!["when_exhausted".into(), status_text(status)];
                 self.change_account(&account, id, words, None).await
             }
             Change::IssueKey { key, hash } => self.issue_key(id, key, hash).await,
@@ -212,14 +218,20 @@ impl Store {
 }
 
 /// A record as the fields of its hash.
-pub(super) fn record_text(record: &Record) -> [(&'static str, String); 5] {
+pub(super) fn record_text(record: &Record) -> [(&'static str, String); 6] {
     [
         ("version", record.version.to_string()),
         ("plan", record.plan.clone()),
         ("anchor", millis(record.anchor)),
         ("zone", record.zone.name().to_owned()),
         ("created", millis(record.created)),
+        ("when_exhausted", status_text(record.when_exhausted)),
     ]
+}
+
+/// A status, or nothing: as the plan says.
+fn status_text(status: Option<WhenExhausted>) -> String {
+    status.map_or_else(String::new, |status| status.status().to_string())
 }
 
 /// A key as it is kept: its hash, and `id created ends revoked prefix name`.
@@ -241,7 +253,14 @@ pub(super) fn hints(hash: KeyHash, key: &Key) -> [(String, String); 2] {
 
 fn record_fields(account: &AccountId) -> Cmd {
     let mut command = cmd("HMGET");
-    command.arg(keys::record(account)).arg(&["version", "plan", "anchor", "zone", "created"]);
+    command.arg(keys::record(account)).arg(&[
+        "version",
+        "plan",
+        "anchor",
+        "zone",
+        "created",
+        "when_exhausted",
+    ]);
     command
 }
 
@@ -249,7 +268,10 @@ fn read_record(
     account: &AccountId,
     fields: &[Option<String>],
 ) -> Result<Option<Record>, Unreadable> {
-    let [Some(version), Some(plan), Some(anchor), Some(zone), Some(created)] = fields else {
+    // Records of earlier versions say nothing of `when_exhausted`.
+    let [Some(version), Some(plan), Some(anchor), Some(zone), Some(created), when_exhausted] =
+        fields
+    else {
         return Ok(None);
     };
     Ok(Some(Record {
@@ -259,6 +281,10 @@ fn read_record(
         anchor: Timestamp::from_millis(text::parsed(anchor)?),
         zone: text::parsed(zone)?,
         created: Timestamp::from_millis(text::parsed(created)?),
+        when_exhausted: when_exhausted
+            .as_ref()
+            .and_then(|status| status.parse().ok())
+            .and_then(WhenExhausted::of_status),
     }))
 }
 

@@ -5,16 +5,18 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use ::redis::{Pipeline, cmd, pipe};
+use ::redis::{cmd, pipe};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::link::Request;
 use super::log::Log;
-use super::{Store, directory, hexadecimal, keys, text, unreadable};
-use crate::credit::{Account, AccountId, Entry, Fact, Id, Source, SourceId, Timestamp};
+use super::{Store, directory, hexadecimal, keys, owned, text, unreadable};
+use crate::credit::{
+    Account, AccountId, Claim, ClaimName, Entry, Fact, Id, Source, SourceId, Timestamp,
+};
 use crate::directory::{Key, KeyHash, Record};
 use crate::ledger::LedgerError;
+use crate::ledger::owned::Owned;
 use crate::ledger::sqlite::Remembered;
 use crate::statement::rfc3339;
 
@@ -61,6 +63,8 @@ pub struct Belongings {
     pub sources: Vec<(SourceId, Source)>,
     pub record: Option<Record>,
     pub keys: Vec<(KeyHash, Key)>,
+    /// In order.
+    pub owned: Vec<Owned>,
 }
 
 /// Entries of accounts, as sums that differ where an entry does.
@@ -193,6 +197,23 @@ impl Store {
         Ok(())
     }
 
+    /// Writes claims; those that have ended are left out.
+    pub(in crate::ledger) async fn take_claims(
+        &self,
+        claims: &[(AccountId, ClaimName, Claim)],
+    ) -> Result<(), LedgerError> {
+        let now = (self.clock)().millis();
+        for (account, name, claim) in claims {
+            let (key, left) = (keys::claim(account, *name), claim.ends.millis() - now);
+            if left > 0 {
+                let mut write = cmd("SET");
+                write.arg(&key).arg(claim.to_string()).arg("PX").arg(left);
+                self.ask::<()>(&key, &write).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// The sums of what stands in the log of `shard`.
     pub(in crate::ledger) async fn sums(&self, shard: Shard) -> Result<Sums, LedgerError> {
         let mut sums = Sums::new();
@@ -222,13 +243,8 @@ impl Store {
             sources,
             record: self.record(account).await?,
             keys: self.keys_with_hashes(Some(account)).await?,
+            owned: self.all_owned(account).await?,
         })
-    }
-
-    /// Commands about one shard, of which `key` is one of the keys.
-    async fn write_all(&self, key: &str, commands: &Pipeline) -> Result<(), LedgerError> {
-        let replies = self.link.ask(key, Request::Many(commands)).await?;
-        replies.extract_error().map(drop).map_err(|error| LedgerError::Unknown(error.to_string()))
     }
 }
 
@@ -278,7 +294,7 @@ impl<'a> Arrival<'a> {
         belongings: &Belongings,
         order: impl Fn(Id) -> u64,
     ) -> Result<(), LedgerError> {
-        let Belongings { books, sources, record, keys: own } = belongings;
+        let Belongings { books, sources, record, keys: own, owned: things } = belongings;
         for (hash, key) in own {
             self.store.take_hints(*hash, key).await?;
         }
@@ -289,7 +305,7 @@ impl<'a> Arrival<'a> {
             keys::keys(account),
         ];
         let mut write = pipe();
-        write.cmd("DEL").arg(&places).ignore();
+        write.cmd("DEL").arg(&places).arg(owned::places(account, self.begun)).ignore();
         let [at_books, at_sources, at_record, at_keys] = &places;
         write.cmd("HSET").arg(at_books).arg(text::account_fields(books, order)).ignore();
         write.cmd("ZADD").arg(self.shard.names()).arg(0).arg(account.as_str()).ignore();
@@ -306,22 +322,27 @@ impl<'a> Arrival<'a> {
         for (hash, key) in own {
             write.cmd("HSET").arg(at_keys).arg(&directory::key_field(*hash, key)).ignore();
         }
-        self.store.write_all(at_books, &write).await
+        self.store.write_all(at_books, &write).await?;
+        self.store.own(account, things).await
     }
 }
 
-/// Of holds that ran out, the numbers of the entries which let them.
+/// Of holds that ran out and of jobs that may be corrected, the numbers of the entries which say so.
 #[derive(Default)]
 pub(in crate::ledger) struct Expiries(HashMap<Id, u64>);
 
 impl Expiries {
     /// Those of `books`, to be found among its entries.
     pub(in crate::ledger) fn of(books: &Account) -> Self {
-        Self(books.expired.iter().map(|hold| (hold.id, 0)).collect())
+        let holds = books.expired.iter().map(|hold| hold.id);
+        let jobs = books.jobs.iter().map(|job| job.call);
+        Self(holds.chain(jobs).map(|id| (id, 0)).collect())
     }
 
     pub(in crate::ledger) fn see(&mut self, entry: &Entry) {
-        if let Fact::HoldExpired { hold, .. } = &entry.fact
+        if let Fact::HoldExpired { hold, .. }
+        | Fact::Settle { hold, job: Some(_), .. }
+        | Fact::Charge { hold, job: Some(_), .. } = &entry.fact
             && let Some(number) = self.0.get_mut(hold)
         {
             *number = entry.seq;

@@ -5,8 +5,9 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::credit::{AccountId, Id};
+use crate::credit::{AccountId, ClaimName, Id};
 use crate::directory::KeyHash;
+use crate::ledger::owned::Spell;
 
 /// Where service keys are kept: details by hash, as in [`keys`].
 pub(super) const SERVICE_KEYS: &str = "{service}:k";
@@ -76,6 +77,12 @@ pub(super) fn sources(account: &AccountId) -> String {
     Shard::of(account).key("src", account)
 }
 
+/// What `account` owns: what stays for ever, or what was made in a spell and goes with it.
+pub(super) fn owned(account: &AccountId, spell: Option<Spell>) -> String {
+    let kind = spell.map_or_else(|| "own".to_owned(), |spell| format!("own{}", spell.number()));
+    Shard::of(account).key(&kind, account)
+}
+
 /// The record of `account`.
 pub(super) fn record(account: &AccountId) -> String {
     Shard::of(account).key("r", account)
@@ -109,6 +116,11 @@ pub(super) fn of_step(account: &AccountId, id: Id) -> [String; 5] {
     let shard = Shard::of(account);
     let [books, sources] = ["a", "src"].map(|kind| shard.key(kind, account));
     [books, sources, shard.operations(id), shard.log(), shard.names()]
+}
+
+/// What `account` remembers under `name` of calls that belong together.
+pub(super) fn claim(account: &AccountId, name: ClaimName) -> String {
+    Shard::of(account).key("claim", format_args!("{account}:{}", name.hex()))
 }
 
 /// What is remembered of operations of the shard of `account` in the hour of `id`.

@@ -3,26 +3,44 @@
 use ::redis::{Cmd, Script, cmd};
 
 use super::{keys, text};
-use crate::credit::{AccountId, Id, Operation, Period, Timestamp, Work};
+use crate::credit::{AccountId, ClaimName, Claims, Id, Job, Operation, Period, Timestamp, Work};
+use crate::ledger::owned::Thing;
 
 /// The rules of money, which both scripts begin with.
 pub(super) const BOOKS: &str = include_str!("books.lua");
+const OWNED: &str = include_str!("owned.lua");
 const APPLY: &str = include_str!("apply.lua");
+const CLAIM: &str = include_str!("claim.lua");
+const DELIVERED: &str = include_str!("delivered.lua");
 const CHANGE: &str = include_str!("change.lua");
 const PROBE: &str = include_str!("probe.lua");
 
 /// The scripts of one engine.
 pub(super) struct Scripts {
     apply: Text,
+    /// The same, if the account owns what the call is about.
+    apply_if_owned: Text,
     /// For what must not be refused when the memory is full: not to charge is to serve for nothing.
     settle: Text,
     change: Text,
+    claim: Text,
+    delivered: Text,
 }
 
 /// A script, and the name under which a server remembers it.
 pub(super) struct Text {
     text: String,
     hash: String,
+}
+
+/// A hold with its claims, as it is asked.
+pub(super) struct Asked<'a> {
+    pub(super) hold: &'a Operation,
+    pub(super) claims: &'a Claims,
+    /// Of the hold, and of a release.
+    pub(super) fingerprints: [String; 2],
+    /// The calls that the claims of the key and of the task are taken to name.
+    pub(super) known: [Option<Id>; 2],
 }
 
 /// How a script is named to the server.
@@ -40,8 +58,11 @@ impl Scripts {
         let script = |flags: &str, end: &str| Text::new(format!("#!lua{flags}\n{books}\n{end}"));
         Self {
             apply: script("", APPLY),
+            apply_if_owned: script("", &format!("{OWNED}\n{APPLY}")),
             settle: script(" flags=allow-oom", APPLY),
             change: script("", CHANGE),
+            claim: script("", CLAIM),
+            delivered: Text::new(format!("#!lua\n{DELIVERED}")),
         }
     }
 
@@ -58,6 +79,74 @@ impl Scripts {
         let mut call = script.call(named);
         call.arg(5).arg(&keys::of_step(account, id)).arg(&heading(account, id, now));
         call.arg(operation.step()).arg(fingerprint).arg(arguments(operation));
+        call
+    }
+
+    /// One hold with its claims.
+    pub(super) fn claim(
+        &self,
+        named: Named,
+        (account, id): (&AccountId, Id),
+        asked: &Asked<'_>,
+        now: Option<Timestamp>,
+    ) -> Cmd {
+        let Asked { hold, claims, fingerprints, known } = asked;
+        let own = keys::of_step(account, id);
+        let claim = |name: Option<ClaimName>, call: Option<Id>| {
+            let claim = name.map_or_else(|| own[0].clone(), |name| keys::claim(account, name));
+            let memory =
+                call.map_or_else(|| own[2].clone(), |call| keys::operations(account, call));
+            [claim, memory]
+        };
+        let told = |is_asked: bool, call: Option<Id>| match call {
+            _ if !is_asked => String::new(),
+            None => "-".to_owned(),
+            Some(call) => text::id(call),
+        };
+        let (calls, millis) = claims.task.map_or((0, 0), |task| (task.calls, task.millis));
+        let mut call = self.claim.call(named);
+        call.arg(9).arg(&own).arg(&claim(claims.key, known[0]));
+        call.arg(&claim(claims.task.map(|task| task.name), known[1]));
+        call.arg(&heading(account, id, now)).arg(hold.step()).arg(fingerprints);
+        call.arg(told(claims.key.is_some(), known[0]));
+        call.arg(told(claims.task.is_some(), known[1])).arg(calls).arg(millis);
+        call.arg(&arguments(hold)[1..]);
+        call
+    }
+
+    /// The answer to the attempt `id` reached its client whole.
+    pub(super) fn delivered(
+        &self,
+        named: Named,
+        account: &AccountId,
+        key: ClaimName,
+        id: Id,
+    ) -> Cmd {
+        let mut call = self.delivered.call(named);
+        call.arg(1).arg(keys::claim(account, key)).arg(text::id(id));
+        call
+    }
+
+    /// One operation, if each of `things` stands at one of `places`.
+    #[expect(clippy::too_many_arguments, reason = "the words of one command, in their order")]
+    pub(super) fn apply_if_owned(
+        &self,
+        named: Named,
+        (account, id): (&AccountId, Id),
+        operation: &Operation,
+        fingerprint: &str,
+        now: Option<Timestamp>,
+        places: &[String],
+        things: &[Thing],
+    ) -> Cmd {
+        let mut call = self.apply_if_owned.call(named);
+        call.arg(5 + places.len()).arg(&keys::of_step(account, id)).arg(places);
+        call.arg(&heading(account, id, now));
+        call.arg(operation.step()).arg(fingerprint).arg(arguments(operation));
+        for thing in things {
+            call.arg(thing.bytes());
+        }
+        call.arg(things.len());
         call
     }
 
@@ -110,13 +199,17 @@ pub(super) fn is_durable(operation: &Operation) -> bool {
         | Operation::Extend { .. }
         | Operation::Settle { .. }
         | Operation::Release
-        | Operation::Charge { .. } => false,
+        | Operation::Charge { .. }
+        | Operation::Correct { .. } => false,
     }
 }
 
 fn resolves(operation: &Operation) -> bool {
     match operation {
-        Operation::Settle { .. } | Operation::Release | Operation::Charge { .. } => true,
+        Operation::Settle { .. }
+        | Operation::Release
+        | Operation::Charge { .. }
+        | Operation::Correct { .. } => true,
         Operation::Grant { .. }
         | Operation::Gate { .. }
         | Operation::Plan { .. }
@@ -134,6 +227,11 @@ fn heading(account: &AccountId, id: Id, now: Option<Timestamp>) -> [String; 4] {
 /// What a call is charged for, as one word.
 fn told(work: Option<&Work>) -> String {
     work.map_or_else(|| "-".to_owned(), Work::to_string)
+}
+
+/// The job that a call began, as one word.
+fn begun(job: Option<&Job>) -> String {
+    job.map_or_else(|| "-".to_owned(), Job::to_string)
 }
 
 fn arguments(operation: &Operation) -> Vec<String> {
@@ -173,14 +271,22 @@ fn arguments(operation: &Operation) -> Vec<String> {
             duration(*ttl_millis),
             done.micros().to_string(),
         ],
-        Operation::Settle { amount, work } => {
-            vec!["settle".into(), amount.micros().to_string(), told(work.as_ref())]
+        Operation::Settle { amount, work, job } => {
+            let (work, job) = (told(work.as_ref()), begun(job.as_ref()));
+            vec!["settle".into(), amount.micros().to_string(), work, job]
         }
         Operation::Release => vec!["release".into()],
-        Operation::Charge { amount, period, work } => {
-            let words = vec!["charge".into(), amount.micros().to_string(), told(work.as_ref())];
+        Operation::Charge { amount, period, work, job } => {
+            let (work, job) = (told(work.as_ref()), begun(job.as_ref()));
+            let words = vec!["charge".into(), amount.micros().to_string(), work, job];
             [words, month(period.as_ref())].concat()
         }
+        Operation::Correct { call, amount, work } => vec![
+            "correct".into(),
+            text::id(*call),
+            amount.micros().to_string(),
+            told(work.as_ref()),
+        ],
         Operation::Void { source, total } => {
             vec!["void".into(), source.to_string(), total.micros().to_string()]
         }

@@ -34,7 +34,8 @@ async fn report(ledger: &Ledger, shared: &Shared, id: Id, call: &Running, beat: 
     let done = call.done();
     let allowed = *call.allowed();
     let lost = if let (Some(allowed), Some(journal)) = (allowed, &shared.journal) {
-        let charge = Operation::Charge { amount: done, period: allowed.period, work: None };
+        let charge =
+            Operation::Charge { amount: done, period: allowed.period, work: None, job: None };
         journal.confirm(id, charge).await.err().map(|error| error.to_string())
     } else {
         let ttl_millis = u64::try_from(shared.ttl.as_millis()).unwrap_or(u64::MAX);

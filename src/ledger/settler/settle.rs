@@ -14,9 +14,14 @@ const RETRY_MOST: Duration = Duration::from_secs(5);
 
 /// Offers one settlement to ledger and journal in turn until one of them has it.
 pub(super) async fn settle(ledger: Ledger, journal: Option<Arc<Journal>>, settlement: Settlement) {
-    let Settlement { id, running, charge, _slot } = settlement;
-    let (account, allowed) = (&running.account, *running.allowed());
-    let operation = asked(charge, allowed);
+    let Settlement { account, id, operation, allowed, delivered, _slot } = settlement;
+    let account = &account;
+    // First, while the open hold still keeps repetitions away. Lost, the answer may be sent again.
+    if let Some(key) = delivered
+        && let Err(error) = ledger.delivered(account, key, id).await
+    {
+        tracing::warn!(%account, request = %id, %error, "it is not noted that an answer was delivered");
+    }
     let mut pause = RETRY_FIRST;
     loop {
         // An unheld call stands in the journal already, and leaves it only by way of it.
@@ -37,9 +42,9 @@ pub(super) async fn settle(ledger: Ledger, journal: Option<Arc<Journal>>, settle
         }
         if let Some(journal) = &journal {
             let (account, operation) = (account.clone(), operation.clone());
-            let allowed = match charge {
-                Charge::Settle(..) => allowed.map_or(Credits::ZERO, |allowed| allowed.amount),
-                Charge::Release => Credits::ZERO,
+            let allowed = match operation {
+                Operation::Release => Credits::ZERO,
+                _ => allowed.map_or(Credits::ZERO, |allowed| allowed.amount),
             };
             if journal.end(Waiting { account, id, allowed, operation }).await.is_ok() {
                 return;
@@ -50,11 +55,11 @@ pub(super) async fn settle(ledger: Ledger, journal: Option<Arc<Journal>>, settle
     }
 }
 
-fn asked(charge: Charge, allowed: Option<Allowed>) -> Operation {
+pub(super) fn asked(charge: Charge, allowed: Option<Allowed>) -> Operation {
     match (charge, allowed) {
-        (Charge::Settle(amount, work), None) => Operation::Settle { amount, work },
-        (Charge::Settle(amount, work), Some(Allowed { period, .. })) => {
-            Operation::Charge { amount, period, work }
+        (Charge::Settle(amount, work, job), None) => Operation::Settle { amount, work, job },
+        (Charge::Settle(amount, work, job), Some(Allowed { period, .. })) => {
+            Operation::Charge { amount, period, work, job }
         }
         (Charge::Release, _) => Operation::Release,
     }
@@ -68,6 +73,14 @@ pub(super) fn taken(
     outcome: Result<Done, Refusal>,
 ) -> Result<(), Refusal> {
     match (operation, outcome) {
+        (Operation::Correct { call, .. }, Ok(Done::Corrected { before, charged, owed })) => {
+            tracing::info!(
+                %account, request = %call, %before, %charged, %owed, "the charge of a job was corrected"
+            );
+            Ok(())
+        }
+        // Another gateway saw the job's end as well.
+        (Operation::Correct { .. }, Err(Refusal::AlreadyResolved)) => Ok(()),
         // The hold may never have been placed, or have run out.
         (_, Ok(_)) | (Operation::Release, Err(Refusal::AlreadyResolved | Refusal::TooOld)) => {
             Ok(())

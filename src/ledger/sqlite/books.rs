@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
-use super::sources;
+use super::{jobs, sources};
 use crate::credit::{
     Account, AccountId, Broken, Done, Entry, ExpiredHold, Fact, Hold, Id, Lot, LotKind, Operation,
     Part, REMEMBERED_MILLIS, Refusal, Reply, SourceId, Timestamp, apply,
@@ -17,7 +17,7 @@ use crate::ledger::fingerprint::fingerprint;
 /// Accounts kept in memory; beyond it all are dropped and read again as they are needed.
 const CACHED: usize = 100_000;
 /// Forgotten operations in one go, so that tidying never holds up a batch for long.
-const FORGET: u32 = 20_000;
+pub(super) const FORGET: u32 = 20_000;
 
 /// Why a step did not happen.
 #[derive(Debug)]
@@ -52,12 +52,23 @@ impl Books {
         operation: &Operation,
         now: Timestamp,
     ) -> Result<Reply, StepError> {
+        self.apply_as(db, (account, id), operation, fingerprint(account, operation), now)
+    }
+
+    /// The same, where `fingerprint` is of what was asked.
+    pub(super) fn apply_as(
+        &mut self,
+        db: &Transaction<'_>,
+        (account, id): (&AccountId, Id),
+        operation: &Operation,
+        fingerprint: [u8; 16],
+        now: Timestamp,
+    ) -> Result<Reply, StepError> {
         let books = self.load(db, account)?;
         let refused = |outcome| Ok(Reply { outcome, funds: books.funds(now.max(books.clock)) });
         if id.made_at().after_millis(REMEMBERED_MILLIS) < now {
             return refused(Err(Refusal::TooOld));
         }
-        let fingerprint = fingerprint(account, operation);
         let step = operation.step();
         if let Some((known, outcome)) = remembered(db, id, &step)? {
             let same = known == fingerprint;
@@ -167,6 +178,7 @@ pub(super) fn read_account(db: &Connection, id: &AccountId) -> rusqlite::Result<
         })
     })?;
     account.holds = holds.collect::<Result<_, _>>()?;
+    account.jobs = jobs::read(db, id)?;
     Ok(Some(account))
 }
 
@@ -264,6 +276,7 @@ fn write_account(
             lot.held.micros(),
         ])?;
     }
+    jobs::write(db, id, &before.jobs, &after.jobs)?;
     write_holds(db, id, &before.holds, &after.holds)
 }
 
@@ -325,7 +338,7 @@ pub(super) fn insert_entry(
 
 type Outcome = Result<Done, Refusal>;
 
-fn remembered(
+pub(super) fn remembered(
     db: &Connection,
     id: Id,
     step: &str,
@@ -350,11 +363,11 @@ fn remember(
     db.prepare_cached(sql)?.execute(row).map(|_| ())
 }
 
-fn bytes(id: Id) -> [u8; 16] {
+pub(super) fn bytes(id: Id) -> [u8; 16] {
     id.as_u128().to_be_bytes()
 }
 
-fn to_json<T: serde::Serialize>(value: &T) -> rusqlite::Result<String> {
+pub(super) fn to_json<T: serde::Serialize>(value: &T) -> rusqlite::Result<String> {
     serde_json::to_string(value)
         .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
 }

@@ -4,19 +4,21 @@ use chrono_tz::Tz;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use super::books::{Books, StepError, bad_column};
+use crate::config::WhenExhausted;
 use crate::credit::{AccountId, Credits, Id, Operation, Timestamp};
 use crate::directory::{Key, KeyHash, KnownKey, Owner, Record};
 use crate::ledger::{Change, Changed};
 
 /// The record of `account`.
 pub(super) fn record(db: &Connection, account: &AccountId) -> rusqlite::Result<Option<Record>> {
-    let sql = "SELECT account, version, plan, anchor, zone, created FROM record WHERE account = ?1";
+    let sql = "SELECT account, version, plan, anchor, zone, created, when_exhausted FROM record
+               WHERE account = ?1";
     db.prepare_cached(sql)?.query_row([account.as_str()], read_record).optional()
 }
 
 /// Records after the name `after`, in order.
 pub(super) fn records(db: &Connection, after: &str, limit: u32) -> rusqlite::Result<Vec<Record>> {
-    let sql = "SELECT account, version, plan, anchor, zone, created FROM record
+    let sql = "SELECT account, version, plan, anchor, zone, created, when_exhausted FROM record
                WHERE account > ?1 ORDER BY account LIMIT ?2";
     let mut query = db.prepare_cached(sql)?;
     query.query_map(params![after, limit], read_record)?.collect()
@@ -54,6 +56,7 @@ impl Books {
             Change::Create { record, gate_until } => scope.create(record, gate_until),
             Change::Gate { account, until } => scope.gate(&account, until),
             Change::Plan { account, plan, allowance } => scope.plan(&account, plan, allowance),
+            Change::WhenExhausted { account, status } => scope.when_exhausted(&account, status),
             Change::IssueKey { key, hash } => scope.issue_key(&key, hash),
             Change::RevokeKey { id: key } => scope.revoke_key(&key),
         }
@@ -93,6 +96,15 @@ impl Scope<'_> {
             Ok(_) => self.raise(Record { plan, ..record }, None),
             Err(refusal) => Ok(Changed::Refused(refusal)),
         }
+    }
+
+    fn when_exhausted(
+        &mut self,
+        account: &AccountId,
+        status: Option<WhenExhausted>,
+    ) -> Result<Changed, StepError> {
+        let Some(record) = record(self.db, account)? else { return Ok(Changed::NoSuchAccount) };
+        self.raise(Record { when_exhausted: status, ..record }, None)
     }
 
     fn issue_key(&mut self, key: &Key, hash: KeyHash) -> Result<Changed, StepError> {
@@ -163,8 +175,9 @@ impl Scope<'_> {
         if let Err(refusal) = reply.outcome {
             return Ok(Changed::Refused(refusal));
         }
-        let sql = "INSERT INTO record VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-                   ON CONFLICT (account) DO UPDATE SET version = ?2, plan = ?3";
+        let sql = "INSERT INTO record (account, version, plan, anchor, zone, created, when_exhausted)
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+                   ON CONFLICT (account) DO UPDATE SET version = ?2, plan = ?3, when_exhausted = ?7";
         self.db.prepare_cached(sql)?.execute(params![
             record.account.as_str(),
             record.version,
@@ -172,6 +185,7 @@ impl Scope<'_> {
             record.anchor.millis(),
             record.zone.name(),
             record.created.millis(),
+            record.when_exhausted.map(WhenExhausted::status),
         ])?;
         Ok(Changed::Done { record: Some(record), key: None })
     }
@@ -180,6 +194,8 @@ impl Scope<'_> {
 fn read_record(row: &Row<'_>) -> rusqlite::Result<Record> {
     let account: String = row.get(0)?;
     let zone: String = row.get(4)?;
+    // What this version doesn't know is as the plan says.
+    let when_exhausted = row.get::<_, Option<u64>>(6)?.and_then(WhenExhausted::of_status);
     Ok(Record {
         account: account.try_into().map_err(|error| bad_column(0, error))?,
         version: row.get(1)?,
@@ -187,6 +203,7 @@ fn read_record(row: &Row<'_>) -> rusqlite::Result<Record> {
         anchor: Timestamp::from_millis(row.get(3)?),
         zone: zone.parse::<Tz>().map_err(|error| bad_column(4, error))?,
         created: Timestamp::from_millis(row.get(5)?),
+        when_exhausted,
     })
 }
 

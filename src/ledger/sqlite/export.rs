@@ -9,10 +9,13 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{OpenError, books, directory, queries, schema, sources};
-use crate::credit::{Account, AccountId, Done, Entry, Id, Refusal, Source, SourceId, Timestamp};
+use super::{OpenError, books, claims, directory, owned, queries, schema, sources};
+use crate::credit::{
+    Account, AccountId, Claim, ClaimName, Done, Entry, Id, Refusal, Source, SourceId, Timestamp,
+};
 use crate::directory::{Key, KeyHash, Record};
 use crate::ledger::audit::Report;
+use crate::ledger::owned::Owned;
 
 /// Where a ledger went.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,6 +121,11 @@ impl Export {
         Ok(hashes.into_iter().map(KeyHash).zip(keys).collect())
     }
 
+    /// What `account` owns that is still known at `now`, in order.
+    pub fn owned(&self, account: &AccountId, now: Timestamp) -> Result<Vec<Owned>, ExportError> {
+        Ok(owned::all(&self.db, account, now)?)
+    }
+
     /// Entries of `account` after number `after`, oldest first; at most `limit`.
     pub fn entries(
         &self,
@@ -149,6 +157,15 @@ impl Export {
         };
         let found = query.query_map(params![id.to_be_bytes(), step, limit], read)?;
         Ok(found.collect::<Result<_, _>>()?)
+    }
+
+    /// Every claim after the last one of before, in order; at most `limit`.
+    pub fn claims(
+        &self,
+        after: Option<&(AccountId, ClaimName, Claim)>,
+        limit: u32,
+    ) -> Result<Vec<(AccountId, ClaimName, Claim)>, ExportError> {
+        Ok(claims::all(&self.db, after, limit)?)
     }
 
     /// Checks every account's books against its entries.

@@ -8,6 +8,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::OpenError;
 use super::export::{self, Moved};
+use super::{jobs, owned};
 
 /// The format that this version reads and writes, in `PRAGMA user_version`.
 const FORMAT: i64 = 1;
@@ -15,6 +16,8 @@ const FORMAT: i64 = 1;
 const MOVED: i64 = 0x676f_6e65;
 /// The table of entries, which never change.
 pub(super) const ENTRIES: &str = include_str!("entry.sql");
+/// Tables that came later.
+const ADDED: [&str; 3] = [include_str!("claim.sql"), jobs::TABLE, owned::TABLE];
 /// Marks the file as ours, in `PRAGMA application_id`: "crgt".
 const APPLICATION: i64 = 0x6372_6774;
 /// How long a file may be another's before it counts as in use, and how often it is asked for meanwhile.
@@ -57,10 +60,11 @@ pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
     let sqlite = |source| OpenError::Sqlite { path: path.to_owned(), source };
     let mut db = connect(path).map_err(sqlite)?;
     match format(&db).map_err(sqlite)? {
-        FORMAT => {}
+        FORMAT => complete(&db).map_err(sqlite)?,
         0 => create(&mut db).map_err(sqlite)?,
         found => return Err(other_format(path, &db, found)),
     }
+    // Not of the format: versions that don't know the table leave it alone.
     sync_folder(path).map_err(|source| OpenError::Io { path: path.to_owned(), source })?;
     Ok(db)
 }
@@ -73,7 +77,11 @@ pub(super) fn open_to_export(path: &Path) -> Result<Connection, OpenError> {
         Ok((application, format(&db)?))
     });
     match found.map_err(sqlite)? {
-        (APPLICATION, FORMAT | MOVED) => connect(path).map_err(sqlite),
+        (APPLICATION, FORMAT | MOVED) => {
+            let db = connect(path).map_err(sqlite)?;
+            complete(&db).map_err(sqlite)?;
+            Ok(db)
+        }
         (APPLICATION, found) => {
             Err(OpenError::Format { path: path.to_owned(), found, known: FORMAT })
         }
@@ -133,9 +141,22 @@ fn create(db: &mut Connection) -> rusqlite::Result<()> {
     let step = db.transaction()?;
     step.execute_batch(include_str!("schema.sql"))?;
     step.execute_batch(ENTRIES)?;
+    complete(&step)?;
     step.pragma_update(None, "application_id", APPLICATION)?;
     step.pragma_update(None, "user_version", FORMAT)?;
     step.commit()
+}
+
+/// Adds what files of earlier versions don't have. Those versions read what they know of it.
+fn complete(db: &Connection) -> rusqlite::Result<()> {
+    for table in ADDED {
+        db.execute_batch(table)?;
+    }
+    let sql = "SELECT count(*) FROM pragma_table_info('record') WHERE name = 'when_exhausted'";
+    if db.query_row(sql, [], |row| row.get::<_, i64>(0))? == 0 {
+        db.execute_batch("ALTER TABLE record ADD COLUMN when_exhausted INTEGER")?;
+    }
+    Ok(())
 }
 
 /// Makes the names of the file and its WAL durable.

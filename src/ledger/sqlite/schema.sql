@@ -66,7 +66,9 @@ CREATE TABLE record (
     plan     TEXT    NOT NULL,
     anchor   INTEGER NOT NULL,
     zone     TEXT    NOT NULL,
-    created  INTEGER NOT NULL
+    created  INTEGER NOT NULL,
+    -- 402 or 429; NULL as the plan says. Files of earlier versions get the column when they are opened.
+    when_exhausted INTEGER
 ) STRICT, WITHOUT ROWID;
 
 -- Only the SHA-256 of a key is kept. account is NULL for a service key.

@@ -75,6 +75,7 @@ impl Bench {
             anchor: self.now(),
             zone: chrono_tz::Tz::UTC,
             created: self.now(),
+            when_exhausted: None,
         };
         let create = Change::Create { record, gate_until: Timestamp::MAX };
         let id = self.id();
@@ -116,11 +117,11 @@ fn hold(credits: u32) -> Operation {
 }
 
 fn settle(credits: u32) -> Operation {
-    Operation::Settle { amount: Credits::whole(credits), work: None }
+    Operation::Settle { amount: Credits::whole(credits), work: None, job: None }
 }
 
 fn charge(credits: u32) -> Operation {
-    Operation::Charge { amount: Credits::whole(credits), period: None, work: None }
+    Operation::Charge { amount: Credits::whole(credits), period: None, work: None, job: None }
 }
 
 #[tokio::test]

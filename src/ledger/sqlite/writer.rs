@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::books::{Books, StepError};
 use super::syncer::{Answer, Syncer};
-use super::{BATCH, Job, LedgerError, OpenError, schema};
+use super::{BATCH, Job, LedgerError, OpenError, claims, owned, schema};
 use crate::credit::{Operation, Timestamp};
 use crate::ledger::Clock;
 
@@ -143,7 +143,13 @@ impl Writer {
         while let Ok(job) = self.queue.try_recv() {
             match job {
                 Job::Apply { reply, .. } => drop(reply.send(Err(refusal.clone()))),
+                Job::ApplyIfOwned { reply, .. } => drop(reply.send(Err(refusal.clone()))),
+                Job::Own { reply, .. } | Job::Forget { reply, .. } => {
+                    drop(reply.send(Err(refusal.clone())));
+                }
                 Job::Change { reply, .. } => drop(reply.send(Err(refusal.clone()))),
+                Job::Claim { reply, .. } => drop(reply.send(Err(refusal.clone()))),
+                Job::Delivered { reply, .. } => drop(reply.send(Err(refusal.clone()))),
                 Job::Close(closed) => return Some(closed),
             }
         }
@@ -179,7 +185,10 @@ impl Writer {
         }
         self.tidied = Instant::now();
         let Some(open) = &mut self.open else { return };
-        let forgotten = Books::forget_operations((self.clock)(), &open.db);
+        let now = (self.clock)();
+        let forgotten = Books::forget_operations(now, &open.db)
+            .and_then(|()| claims::forget(now, &open.db))
+            .and_then(|()| owned::forget_old(&open.db, now));
         let checkpointed = open.db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
         if let Err(error) = forgotten.and(checkpointed) {
             tracing::warn!(%error, "the ledger could not be tidied");
@@ -211,9 +220,34 @@ impl Open {
                     let outcome = self.books.apply(&step, &account, id, &operation, now);
                     answers.add(durable, reply, spared(outcome)?);
                 }
+                Job::ApplyIfOwned { account, id, operation, things, reply } => {
+                    if !owned::all_owned(&step, &account, &things, now)? {
+                        answers.add(false, reply, Ok(None));
+                        continue;
+                    }
+                    let durable = is_durable(&operation);
+                    let outcome = self.books.apply(&step, &account, id, &operation, now);
+                    answers.add(durable, reply, spared(outcome)?.map(Some));
+                }
+                Job::Own { account, owned, reply } => {
+                    owned::write(&step, &account, &owned)?;
+                    answers.add(true, reply, Ok(()));
+                }
+                Job::Forget { account, thing, reply } => {
+                    owned::forget(&step, &account, &thing)?;
+                    answers.add(true, reply, Ok(()));
+                }
                 Job::Change { id, change, reply } => {
                     let outcome = self.books.change(&step, id, *change, now);
                     answers.add(true, reply, spared(outcome)?);
+                }
+                Job::Claim { account, id, hold, claims, reply } => {
+                    let outcome = self.books.claim(&step, (&account, id), &hold, &claims, now);
+                    answers.add(false, reply, spared(outcome)?);
+                }
+                Job::Delivered { account, key, id, reply } => {
+                    claims::delivered(&step, &account, key, id)?;
+                    answers.add(false, reply, Ok(()));
                 }
                 Job::Close(closed) => *close = Some(closed),
             }
@@ -248,6 +282,7 @@ fn is_durable(operation: &Operation) -> bool {
         | Operation::Plan { .. }
         | Operation::Settle { .. }
         | Operation::Charge { .. }
+        | Operation::Correct { .. }
         | Operation::Void { .. } => true,
         Operation::Hold { .. } | Operation::Extend { .. } | Operation::Release => false,
     }

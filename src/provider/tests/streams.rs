@@ -19,7 +19,7 @@ fn see<'a>(
     content_type: &str,
     pieces: impl IntoIterator<Item = &'a [u8]>,
 ) -> Seen {
-    let mut evidence = Evidence::for_response(dialect, Some(content_type), None);
+    let mut evidence = Evidence::for_response(dialect, Some(content_type));
     for piece in pieces {
         evidence.feed(piece);
     }
@@ -296,14 +296,14 @@ fn what_is_not_framed_as_it_says_shows_nothing_but_bytes() {
             b"\xff\xff\xff\xff\0\0\0\0\0\0\0\0",
         ),
     ] {
-        let mut evidence = Evidence::for_response(dialect, Some(content_type), None);
+        let mut evidence = Evidence::for_response(dialect, Some(content_type));
         evidence.feed(bytes);
         assert!(evidence.saw_bytes() && !evidence.is_readable() && !evidence.awaits_output());
     }
     // Nothing has come yet, so that it is not known what it will be.
-    let evidence = Evidence::for_response(Dialect::Gemini, Some("application/json"), None);
+    let evidence = Evidence::for_response(Dialect::Gemini, Some("application/json"));
     assert!(!evidence.awaits_output() && !evidence.is_readable());
-    let mut evidence = Evidence::for_response(Dialect::Gemini, Some("application/json"), None);
+    let mut evidence = Evidence::for_response(Dialect::Gemini, Some("application/json"));
     evidence.feed(b"[");
     assert!(evidence.awaits_output() && evidence.is_readable());
 }

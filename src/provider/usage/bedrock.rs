@@ -1,5 +1,5 @@
 //! Converse: `usage.inputTokens`, in which no cached token is; in a stream in its last frame. A model that is called by its
-//! name alone answers as its maker's own service does.
+//! name alone answers as its maker's own service does; the last event of its stream has Amazon's own count beside that.
 
 use super::{Number, Shape, anthropic};
 use crate::credit::Unit;
@@ -8,12 +8,26 @@ pub(super) const SHAPE: Shape =
     Shape { number, is_output, image: |_, _| false, answers_in: Some(Unit::Output) };
 
 fn number(path: &str, modality: &str) -> Option<Number> {
-    Some(match path.strip_prefix("usage.")? {
+    if let Some(name) = path.strip_prefix("amazon-bedrock-invocationMetrics.") {
+        return invocation(name);
+    }
+    Some(match path.strip_prefix("usage.").unwrap_or_default() {
         "inputTokens" => Number::AllInput,
         "cacheReadInputTokens" => Number::Beside(Unit::CachedInput),
         "cacheWriteInputTokens" => Number::Beside(Unit::CacheWrites),
         "outputTokens" => Number::AllOutput,
         _ => return (anthropic::SHAPE.number)(path, modality),
+    })
+}
+
+/// What Amazon counted of any maker's model.
+fn invocation(name: &str) -> Option<Number> {
+    Some(match name {
+        "inputTokenCount" => Number::AllInput,
+        "cacheReadInputTokenCount" => Number::Beside(Unit::CachedInput),
+        "cacheWriteInputTokenCount" => Number::Beside(Unit::CacheWrites),
+        "outputTokenCount" => Number::AllOutput,
+        _ => return None,
     })
 }
 

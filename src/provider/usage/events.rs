@@ -2,12 +2,11 @@
 
 use memchr::memchr2;
 
-use super::seen::Seen;
-use crate::provider::json::Reader;
+use crate::provider::json::{Reader, Sink};
 
 /// Where in a line of an event stream the next byte stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Line {
+pub(in crate::provider) enum Line {
     /// So many bytes of `data:` have come.
     Field(usize),
     Data,
@@ -20,11 +19,11 @@ pub(super) enum Line {
 const DATA: &[u8] = b"data:";
 
 /// Takes the next piece of an event stream; returns the place after it.
-pub(super) fn feed_events(
+pub(in crate::provider) fn feed_events(
     mut line: Line,
     piece: &[u8],
     reader: &mut Reader,
-    seen: &mut Seen,
+    seen: &mut impl Sink,
 ) -> Line {
     let mut rest = piece;
     while let Some((&byte, after)) = rest.split_first() {

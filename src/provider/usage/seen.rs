@@ -17,6 +17,8 @@ pub(super) struct Seen {
     twice: [u64; Unit::ALL.len()],
     images: u64,
     pub(super) is_job: bool,
+    /// The id of the answer, where it is a word.
+    pub(super) id: Option<String>,
     pub(super) words: Tally,
     /// What this document says that it is.
     kind: String,
@@ -37,6 +39,7 @@ impl Seen {
             twice: [0; Unit::ALL.len()],
             images: 0,
             is_job: false,
+            id: None,
             words: Tally::default(),
             kind: String::new(),
             modality: String::new(),
@@ -51,11 +54,6 @@ impl Seen {
     fn of(&self, unit: Unit) -> u64 {
         let counted = self.special[unit as usize].unwrap_or_default();
         counted.saturating_sub(self.twice[unit as usize])
-    }
-
-    /// What follows is another document, which says itself what it is.
-    pub(super) fn next_document(&mut self) {
-        self.kind.clear();
     }
 
     pub(super) fn knows_input(&self) -> bool {
@@ -133,6 +131,7 @@ impl Sink for Seen {
                 word.clone_into(&mut self.kind);
                 self.images += u64::from((self.shape.image)("", word));
             }
+            ("id", Some(word)) if self.id.is_none() => self.id = Some(word.to_owned()),
             ("status", Some(word)) => self.is_job = matches!(word, "queued" | "in_progress"),
             _ => {}
         }
@@ -140,6 +139,11 @@ impl Sink for Seen {
 
     fn element(&mut self, path: &str) {
         self.images += u64::from((self.shape.image)(path, &self.kind));
+    }
+
+    fn next_document(&mut self) {
+        // It says itself what it is.
+        self.kind.clear();
     }
 }
 

@@ -132,11 +132,32 @@ impl Audit {
                 self.reserve(*hold, added)?;
                 check(done.signed() <= sum(&self.holds[hold]), "2: more done than held")
             }
-            Fact::Settle { hold, charged, parts, owed, late, work: _ } => {
+            Fact::Settle { hold, charged, parts, owed, late, work: _, job: _ } => {
                 self.settled(*hold, charged.signed(), parts, owed.signed(), *late)
             }
-            Fact::Charge { hold, charged, parts, owed, work: _ } => {
+            Fact::Charge { hold, charged, parts, owed, work: _, job: _ } => {
                 self.charged(*hold, charged.signed(), parts, owed.signed())
+            }
+            Fact::Correct {
+                hold: _,
+                charged,
+                before,
+                back,
+                repaid,
+                lost,
+                parts,
+                owed,
+                work: _,
+            } => {
+                let came_back = sum(back) + repaid.signed() + lost.signed();
+                let taken = sum(parts) + owed.signed();
+                check(before.signed() + taken - came_back == charged.signed(), "1: a correction")?;
+                check(came_back == 0 || taken == 0, "a correction both ways")?;
+                self.debt += owed.signed() - repaid.signed();
+                for part in back {
+                    self.lot(part.lot)?.used -= part.amount.signed();
+                }
+                self.leave(parts, |lot, amount| lot.used += amount)
             }
             Fact::Release { hold } => self.given_up(*hold),
             Fact::HoldExpired { hold, done, parts, .. } => {

@@ -42,9 +42,10 @@ enum Call {
     Plan { allowance: u64 },
     Hold { id: Which, amount: u64, ttl: u64, stale: bool, period: Month },
     Extend { id: Which, more: u64, ttl: u64, done: u64 },
-    Settle { id: Which, amount: u64 },
+    Settle { id: Which, amount: u64, job: bool },
+    Correct { nth: usize, amount: u64 },
     Release { id: Which },
-    Charge { id: Which, amount: u64, period: Month },
+    Charge { id: Which, amount: u64, period: Month, job: bool },
     Void { source: usize, total: u64 },
 }
 
@@ -130,7 +131,7 @@ fn in_debt() -> Vec<Step> {
         lasts: DAY,
         amount: MAX,
     };
-    let settle = |amount| Call::Settle { id: Which::Open(0), amount };
+    let settle = |amount| Call::Settle { id: Which::Open(0), amount, job: false };
     let void = Call::Void { source: 0, total: MAX };
     let calls = [grant, hold(MAX), settle(MAX), hold(0), hold(0), settle(MAX - 3), void];
     calls.map(|call| Step { wait: Wait::Millis(0), call, later: 0 }).to_vec()
@@ -200,7 +201,9 @@ fn call(amount: BoxedStrategy<u64>, grant: BoxedStrategy<u64>) -> impl Strategy<
         35 => hold(amount.clone()),
         12 => (which(), prop_oneof![Just(0).boxed(), amount.clone()], ttl(), amount.clone())
             .prop_map(|(id, more, ttl, done)| Call::Extend { id, more, ttl, done }),
-        18 => (which(), amount.clone()).prop_map(|(id, amount)| Call::Settle { id, amount }),
+        18 => (which(), amount.clone(), any::<bool>())
+            .prop_map(|(id, amount, job)| Call::Settle { id, amount, job }),
+        6 => (0..4_usize, amount.clone()).prop_map(|(nth, amount)| Call::Correct { nth, amount }),
         7 => which().prop_map(|id| Call::Release { id }),
         6 => charge(amount.clone()),
         7 => (0..14_usize, amount).prop_map(|(source, total)| Call::Void { source, total }),
@@ -226,7 +229,12 @@ fn charge(amount: BoxedStrategy<u64>) -> impl Strategy<Value = Call> {
         2 => (0..3_usize).prop_map(Which::Expired),
         4 => (0..6_usize).prop_map(Which::Used),
     ];
-    (id, amount, month()).prop_map(|(id, amount, period)| Call::Charge { id, amount, period })
+    (id, amount, month(), any::<bool>()).prop_map(|(id, amount, period, job)| Call::Charge {
+        id,
+        amount,
+        period,
+        job,
+    })
 }
 
 fn month() -> impl Strategy<Value = Month> {

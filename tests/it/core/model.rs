@@ -7,18 +7,19 @@
 
 mod books;
 mod calls;
+mod jobs;
 mod lots;
 
 use std::collections::BTreeMap;
 
 use creditgate::credit::{
-    Credits, Done, ExpiredHold, HOLDS_MAX, Id, LotKind, Operation, Period, REMEMBERED_MILLIS,
+    Credits, Done, ExpiredHold, HOLDS_MAX, Id, Job, LotKind, Operation, Period, REMEMBERED_MILLIS,
     Refusal, SourceId, Timestamp,
 };
 
 const MAX: i128 = 4_000_000_000_000_000;
 
-/// Where credits are. Those that left `Free` and `Held` never come back. Each part of a hold has its own number,
+/// Where credits are. Those that left `Free` and `Held` come back only by a correction. Each part of a hold has its own number,
 /// which rises with time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
@@ -67,6 +68,17 @@ struct Granted {
     owed: i128,
 }
 
+/// Work that goes on: what it was charged, and where that came from, the first first.
+#[derive(Clone, Debug)]
+struct Begun {
+    call: Id,
+    until: Timestamp,
+    charged: i128,
+    owed: i128,
+    paid: Vec<(u32, i128)>,
+    job: Job,
+}
+
 /// One account.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Model {
@@ -74,6 +86,7 @@ pub(super) struct Model {
     lots: Vec<Terms>,
     running: Vec<Running>,
     expired: Vec<ExpiredHold>,
+    jobs: Vec<Begun>,
     sources: BTreeMap<SourceId, Granted>,
     /// How often credits were reserved.
     parts: u32,
@@ -138,7 +151,9 @@ impl Model {
             Operation::Extend { beat: _, more, ttl_millis, done } => {
                 self.extend(id, micros(*more), now.after_millis(*ttl_millis), micros(*done), now)
             }
-            Operation::Settle { amount, .. } => self.settle(id, micros(*amount), now),
+            Operation::Settle { amount, job, .. } => {
+                self.settle(id, micros(*amount), job.as_ref(), now)
+            }
             Operation::Release => {
                 if self.end_hold(id).is_none() {
                     let unpaid = |old: &ExpiredHold| {
@@ -149,9 +164,10 @@ impl Model {
                 }
                 Ok(Done::Released)
             }
-            Operation::Charge { amount, period, .. } => {
-                self.charge(id, micros(*amount), *period, now)
+            Operation::Charge { amount, period, job, .. } => {
+                self.charge(id, micros(*amount), *period, job.as_ref(), now)
             }
+            Operation::Correct { call, amount, .. } => self.correct(*call, micros(*amount), now),
             Operation::Void { source, total } => self.void(source, micros(*total)),
         }
     }
@@ -217,6 +233,7 @@ fn always_writes(done: &Done) -> bool {
         | Done::Held
         | Done::Extended
         | Done::Settled { .. }
+        | Done::Corrected { .. }
         | Done::Released => true,
     }
 }

@@ -7,7 +7,7 @@ use creditgate::credit::{Account, Done, Entry, Fact, LotKind, Operation, Refusal
 
 /// Every answer that the core can give, by operation. `too old`, and `conflict` by an operation's id, are the
 /// ledger engines' to find.
-const ANSWERS: [&str; 34] = [
+const ANSWERS: [&str; 38] = [
     "grant: granted",
     "grant: granted before",
     "grant: conflict",
@@ -39,12 +39,16 @@ const ANSWERS: [&str; 34] = [
     "charge: settled",
     "charge: owed",
     "charge: too much",
+    "correct: corrected",
+    "correct: owed",
+    "correct: already resolved",
+    "correct: too much",
     "void: voided",
     "void: unknown source",
     "void: too much",
 ];
 
-const FACTS: [&str; 13] = [
+const FACTS: [&str; 14] = [
     "grant",
     "gate",
     "plan",
@@ -53,6 +57,7 @@ const FACTS: [&str; 13] = [
     "settle",
     "settle late",
     "charge",
+    "correct",
     "release",
     "hold_expired",
     "lot_expired",
@@ -199,6 +204,8 @@ fn name_of(done: &Done) -> &'static str {
         Done::Extended => "extended",
         Done::Settled { owed, .. } if owed.is_zero() => "settled",
         Done::Settled { .. } => "owed",
+        Done::Corrected { owed, .. } if owed.is_zero() => "corrected",
+        Done::Corrected { .. } => "owed",
         Done::Released => "released",
         Done::Voided { .. } => "voided",
     }

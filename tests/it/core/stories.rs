@@ -65,7 +65,7 @@ impl Story {
     }
 
     fn settle(&mut self, id: u128, amount: u64) -> Result<Done, Refusal> {
-        self.step(id, &Operation::Settle { amount: micros(amount), work: None })
+        self.step(id, &Operation::Settle { amount: micros(amount), work: None, job: None })
     }
 
     fn release(&mut self, id: u128) -> Result<Done, Refusal> {
@@ -75,7 +75,12 @@ impl Story {
     fn charge(&mut self, id: u128, amount: u64) -> Result<Done, Refusal> {
         self.step(
             id,
-            &Operation::Charge { amount: micros(amount), period: self.period, work: None },
+            &Operation::Charge {
+                amount: micros(amount),
+                period: self.period,
+                work: None,
+                job: None,
+            },
         )
     }
 

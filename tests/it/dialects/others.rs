@@ -7,7 +7,10 @@ use crate::harness::{Ask, Canned, PROVIDER_KEY, Setup, World, key_of};
 /// A gateway to one provider that answers `answer` to everything.
 async fn world(dialect: &str, answer: &'static [u8]) -> (World, Canned) {
     let canned = Canned::start(answer).await;
-    let setup = Setup::new().provider("other", dialect).upstream(canned.address);
+    let setup = Setup::new()
+        .provider("other", dialect)
+        .set("provider.other.tenancy", "'off'")
+        .upstream(canned.address);
     let rule = "model = 'dear*'\ncredits = 5";
     let world = setup.set("price.default.credits", "1").rule(rule).account("a", 100).start().await;
     (world, canned)

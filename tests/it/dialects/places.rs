@@ -146,7 +146,10 @@ async fn the_providers_key_is_where_it_wants_it_and_no_other_is() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_model_has_its_price_wherever_the_dialect_names_it() {
-    let setup = three().set("price.default.credits", "1").account("a", 100);
+    let setup = three()
+        .set("provider.gemini.tenancy", "'off'")
+        .set("price.default.credits", "1")
+        .account("a", 100);
     let world = setup.rule("model = 'dear*'\ncredits = 5").start().await;
     let mut body = message_body(false);
     body["model"] = "dear-one".into();

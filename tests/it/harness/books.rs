@@ -65,6 +65,11 @@ impl Books {
         let mut resolved = BTreeMap::new();
         for entry in self.entries(account).await {
             let (hold, amount, late) = match entry.fact {
+                // All that the call was charged.
+                Fact::Correct { hold, charged, .. } => {
+                    charges.insert(hold, charged.micros());
+                    continue;
+                }
                 Fact::Settle { hold, charged, late, .. } => (hold, charged, late),
                 Fact::Charge { hold, charged, .. } => (hold, charged, false),
                 Fact::HoldExpired { hold, done, .. } => (hold, done, false),

@@ -16,6 +16,9 @@ pub const TOKEN: &str = "admin-token-of-the-tests";
 /// What the provider accepts.
 pub const PROVIDER_KEY: &str = "provider-key-of-the-tests";
 
+/// The file in a gateway's folder with the authorities that it trusts instead of the system's.
+pub const TRUSTED: &str = "trusted.pem";
+
 /// What a gateway is started with.
 #[derive(Clone)]
 pub struct Launch {
@@ -72,12 +75,15 @@ impl Launch {
         let unique = uuid::Uuid::now_v7();
         let log = self.folder.join(format!("gateway-{unique}.log"));
         // A file that may not grow is an error to the program, not its end: `disk` tells it so.
+        let trusted = self.folder.join(TRUSTED);
+        let trusted = trusted.exists().then_some(("SSL_CERT_FILE", trusted));
         let child = Command::new("/bin/sh")
             .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_creditgate")])
             .arg("serve")
             .arg("--config")
             .arg(&self.config)
             .env_clear()
+            .envs(trusted)
             .env("CREDITGATE_LISTEN", self.listen.to_string())
             .env("CREDITGATE_ADMIN_LISTEN", "127.0.0.1:0")
             .env("CREDITGATE_ADMIN_TOKEN", TOKEN)

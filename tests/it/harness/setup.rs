@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use creditgate::credit::{Credits, LotKind, Operation, Timestamp};
 use creditgate::directory::{Key, KeyHash, Owner, Record};
@@ -12,7 +13,7 @@ use tempfile::TempDir;
 
 use super::books::{Books, fresh_id, now};
 use super::client::{Ask, Client};
-use super::process::{Launch, Process, write_config};
+use super::process::{Launch, Process, TRUSTED, write_config};
 use super::provider::Provider;
 use super::redis::RedisServer;
 use super::{SOON, eventually};
@@ -23,6 +24,8 @@ const PLAN: &str = "pay-as-you-go";
 pub struct Setup {
     settings: BTreeMap<String, BTreeMap<String, String>>,
     rules: String,
+    fallbacks: Vec<(SocketAddr, &'static str)>,
+    trusted: Option<PathBuf>,
     accounts: Vec<Account>,
     keys: Vec<(String, Owner, Option<Timestamp>)>,
     prices: Option<&'static str>,
@@ -56,6 +59,8 @@ impl Setup {
         let setup = Self {
             settings: BTreeMap::new(),
             rules: String::new(),
+            fallbacks: Vec::new(),
+            trusted: None,
             accounts: Vec::new(),
             keys: Vec::new(),
             prices: None,
@@ -138,6 +143,23 @@ impl Setup {
         self
     }
 
+    /// Calls that fail go on to this address, with this key.
+    pub fn fallback(mut self, address: SocketAddr, key: &'static str) -> Self {
+        self.fallbacks.push((address, key));
+        self
+    }
+
+    /// The whole address of the provider, instead of the simulated one's.
+    pub fn base_url(self, url: &str) -> Self {
+        self.set("provider.openai.base_url", &format!("'{url}'"))
+    }
+
+    /// The gateway trusts the authorities in this file instead of the system's.
+    pub fn trust(mut self, authorities: PathBuf) -> Self {
+        self.trusted = Some(authorities);
+        self
+    }
+
     /// Credits are kept in this Redis server instead of a file.
     pub fn ledger_on(mut self, server: &RedisServer) -> Self {
         self.ledger = Some(server.url());
@@ -149,9 +171,24 @@ impl Setup {
         let folder = tempfile::Builder::new().prefix("creditgate-it-").tempdir().unwrap();
         let upstream = self.upstream.unwrap_or(provider.address);
         let listen = self.listen;
-        let mut setup = self.set("provider.openai.base_url", &format!("'http://{upstream}/v1'"));
+        let mut setup = self;
+        let openai = setup.settings.entry("provider.openai".to_owned()).or_default();
+        openai.entry("base_url".to_owned()).or_insert(format!("'http://{upstream}/v1'"));
         for table in setup.settings.iter_mut().filter(|(name, _)| name.starts_with("provider.")) {
             table.1.entry("base_url".to_owned()).or_insert_with(|| format!("'http://{upstream}'"));
+        }
+        for (number, (address, key)) in setup.fallbacks.iter().enumerate() {
+            let file = folder.path().join(format!("key-{number}"));
+            std::fs::write(&file, key).unwrap();
+            let (base, file) = (format!("http://{address}/v1"), file.display());
+            writeln!(
+                setup.rules,
+                "[[provider.openai.fallback]]\nbase_url = '{base}'\nkey = {{ file = '{file}' }}"
+            )
+            .unwrap();
+        }
+        if let Some(trusted) = &setup.trusted {
+            std::fs::copy(trusted, folder.path().join(TRUSTED)).unwrap();
         }
         let config = write_config(folder.path(), &setup.config());
         if let Some(list) = setup.prices {
@@ -190,6 +227,7 @@ impl Setup {
                 anchor: at,
                 zone: chrono_tz::Tz::UTC,
                 created: at,
+                when_exhausted: None,
             };
             let gate_until = if account.open { Timestamp::MAX } else { Timestamp::MIN };
             books.change(Change::Create { record, gate_until }).await;

@@ -1,5 +1,6 @@
 //! Accounts and keys in Redis.
 
+use creditgate::config::WhenExhausted;
 use creditgate::credit::{AccountId, Credits, Operation, Refusal, Timestamp};
 use creditgate::directory::{Key, KeyHash, Owner, Record};
 use creditgate::ledger::{Change, Changed, Ledger};
@@ -10,7 +11,8 @@ use super::promises::{new_id, now, open};
 fn record(name: &str) -> Record {
     let (anchor, created) = (Timestamp::from_millis(1_769_853_600_000), now());
     let (account, plan) = (name.parse().unwrap(), "basic".to_owned());
-    Record { account, version: 0, plan, anchor, zone: chrono_tz::Tz::Europe__Berlin, created }
+    let zone = chrono_tz::Tz::Europe__Berlin;
+    Record { account, version: 0, plan, anchor, zone, created, when_exhausted: None }
 }
 
 pub(super) fn key(id: &str, owner: Owner) -> Key {
@@ -77,15 +79,20 @@ async fn every_change_raises_the_version_and_stops_the_next_call() {
     let id = new_id();
     assert_eq!(version(&ledger.change(id, close.clone()).await.unwrap()), 6);
     assert_eq!(version(&ledger.change(id, close).await.unwrap()), 6, "the same step again");
-    let open = Change::Gate { account: account.clone(), until: Timestamp::MAX };
-    let other = ledger.change(id, open).await.unwrap();
-    assert!(matches!(other, Changed::Refused(Refusal::Conflict)), "{other:?}");
     assert_eq!(hold(&ledger, &account, 6).await, Some(Refusal::Inactive));
 
     let now_known = ledger.record(&account).await.unwrap().unwrap();
     let created = now_known.created;
     let expected = Record { version: 6, plan: "pro".into(), created, ..record("shop") };
     assert_eq!(now_known, expected);
+    for (before, status) in [(6, Some(WhenExhausted::TooManyRequests)), (7, None)] {
+        let change = Change::WhenExhausted { account: account.clone(), status };
+        assert_eq!(version(&ledger.change(new_id(), change).await.unwrap()), before + 1);
+        assert_eq!(ledger.record(&account).await.unwrap().unwrap().when_exhausted, status);
+    }
+    let open = Change::Gate { account: account.clone(), until: Timestamp::MAX };
+    let other = ledger.change(id, open).await.unwrap();
+    assert!(matches!(other, Changed::Refused(Refusal::Conflict)), "{other:?}");
     assert!(ledger.audit().await.unwrap().is_clean());
 }
 

@@ -147,10 +147,11 @@ async fn a_full_memory_stops_holds_and_nothing_that_charges() {
     server.command(&["CONFIG", "SET", "maxmemory", "1"]).await;
     let refused = ledger.apply(&account, new_id(), hold(1)).await;
     assert!(matches!(refused, Err(LedgerError::Unavailable(_))), "{refused:?}");
-    let settle = Operation::Settle { amount: Credits::whole(1), work: None };
+    let settle = Operation::Settle { amount: Credits::whole(1), work: None, job: None };
     let settled = ledger.apply(&account, id, settle).await.unwrap();
     assert!(matches!(settled.outcome, Ok(Done::Settled { .. })));
-    let charge = Operation::Charge { amount: Credits::whole(1), period: None, work: None };
+    let charge =
+        Operation::Charge { amount: Credits::whole(1), period: None, work: None, job: None };
     let charged = ledger.apply(&account, new_id(), charge).await.unwrap();
     assert!(matches!(charged.outcome, Ok(Done::Settled { .. })));
 }

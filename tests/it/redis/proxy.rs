@@ -63,7 +63,7 @@ async fn call_often(ledger: Ledger, account: AccountId) -> u32 {
         let hold = Operation::Hold { amount, ttl_millis: 600_000, version: 1, period: None };
         match until_known(&ledger, &account, id, hold).await.outcome {
             Ok(Done::Held) => {
-                let settle = Operation::Settle { amount, work: None };
+                let settle = Operation::Settle { amount, work: None, job: None };
                 let settled = until_known(&ledger, &account, id, settle).await;
                 assert!(matches!(settled.outcome, Ok(Done::Settled { .. })), "{settled:?}");
                 served += 1;

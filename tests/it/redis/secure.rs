@@ -16,7 +16,7 @@ use super::{Server, redis_url};
 use crate::harness::free_port;
 
 /// A certificate authority, and a certificate of this machine that it signed.
-fn certificates(folder: &Path) {
+pub fn certificates(folder: &Path) {
     std::fs::write(folder.join("names"), "subjectAltName=IP:127.0.0.1,DNS:localhost").unwrap();
     let make = |words: &str| {
         let made = Command::new("openssl").args(words.split(' ')).current_dir(folder).output();
@@ -82,7 +82,7 @@ async fn a_user_with_the_documented_rule_can_work_and_with_less_is_refused_at_th
     let account = funded(&ledger, "acc", 2).await;
     let id = new_id();
     assert!(is_held(&ledger.apply(&account, id, hold(1)).await));
-    let settle = Operation::Settle { amount: Credits::whole(1), work: None };
+    let settle = Operation::Settle { amount: Credits::whole(1), work: None, job: None };
     let settled = ledger.apply(&account, id, settle).await.unwrap();
     assert!(matches!(settled.outcome, Ok(Done::Settled { .. })));
     create(&ledger, "shop").await;

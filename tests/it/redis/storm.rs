@@ -116,8 +116,13 @@ async fn call_on(ledger: Ledger, account: Arc<Account>, stop: Arc<AtomicBool>) {
         let ask = Operation::Hold { amount, ttl_millis: 600_000, version: 1, period: None };
         let held = until_known(&ledger, &account.name, id, ask).await;
         assert!(matches!(held.outcome, Ok(Done::Held)), "{held:?}");
-        let settled =
-            until_known(&ledger, &account.name, id, Operation::Settle { amount, work: None }).await;
+        let settled = until_known(
+            &ledger,
+            &account.name,
+            id,
+            Operation::Settle { amount, work: None, job: None },
+        )
+        .await;
         match settled.outcome {
             Ok(Done::Settled { .. }) => account.charged.fetch_add(1, Ordering::SeqCst),
             Err(Refusal::AlreadyResolved) => account.gone.fetch_add(1, Ordering::SeqCst),

@@ -1,5 +1,7 @@
 //! What the account has.
 
+use serde_json::json;
+
 use super::{check_final_refusal, check_refusal};
 use crate::harness::{SOON, Setup, World, eventually};
 
@@ -29,6 +31,31 @@ async fn the_status_is_429_where_the_plan_says_so_and_still_final() {
     let world = setup.start().await;
     let answer = world.stream("a").send().await;
     check_final_refusal(&world, &answer, 429, "insufficient_quota").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_account_may_have_a_status_of_its_own() {
+    let world = Setup::new().account("a", 0).account("b", 0).start().await;
+    check_final_refusal(&world, &world.chat("a").send().await, 402, "insufficient_quota").await;
+    for (word, status) in [(json!(429), 429), (json!("plan"), 402), (json!(429), 429)] {
+        let say = world.admin("POST", "/admin/v1/accounts/a/when-exhausted");
+        let shown = say.json(&json!({ "status": word })).send().await.json();
+        let expected = if word == "plan" { json!(null) } else { word };
+        assert_eq!(shown["record"]["when_exhausted"], expected);
+        // The very next call hears it.
+        let answer = world.stream("a").send().await;
+        check_final_refusal(&world, &answer, status, "insufficient_quota").await;
+        check_final_refusal(&world, &world.chat("b").send().await, 402, "insufficient_quota").await;
+    }
+    // Other changes leave it as it is.
+    let moved = world.admin("POST", "/admin/v1/accounts/a/gate").json(&json!({ "until": "open" }));
+    assert_eq!(moved.send().await.json()["record"]["when_exhausted"], 429);
+    let wrong =
+        world.admin("POST", "/admin/v1/accounts/a/when-exhausted").json(&json!({ "status": 403 }));
+    assert_eq!(wrong.send().await.status, 400);
+    let new = json!({ "account": "c", "plan": "pay-as-you-go", "when_exhausted": 429 });
+    let created = world.admin("POST", "/admin/v1/accounts").json(&new).send().await.json();
+    assert_eq!(created["record"]["when_exhausted"], 429);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

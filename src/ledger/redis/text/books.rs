@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use super::{Unreadable, Words, credits, id, kind, parsed, parts};
-use crate::credit::{Account, Credits, ExpiredHold, Hold, Id, Lot, Source, SourceId, Timestamp};
+use crate::credit::{
+    Account, Credits, ExpiredHold, Hold, Id, Lot, OpenJob, Source, SourceId, Timestamp,
+};
 
 /// The format of the fields, which books.lua checks.
 const FORMAT: u64 = 1;
@@ -29,7 +31,7 @@ pub(in crate::ledger::redis) fn account(
         lots_opened: fields.get("n").map_or(Ok(0), |text| parsed(text))?,
         ..Account::default()
     };
-    let mut expired = Vec::new();
+    let (mut expired, mut jobs) = (Vec::new(), Vec::new());
     for (field, value) in fields {
         let mut words = Words::new(value, ':');
         match field.split_at_checked(1) {
@@ -38,6 +40,7 @@ pub(in crate::ledger::redis) fn account(
                 books.lots.push(lot(parsed(no)?, source, &mut words)?);
             }
             Some(("H", id)) => books.holds.push(hold(parsed(id)?, &mut words)?),
+            Some(("J", id)) => jobs.push(open_job(parsed(id)?, value)?),
             Some(("E", id)) => expired.push(expired_hold(parsed(id)?, &mut words)?),
             _ => {}
         }
@@ -46,6 +49,8 @@ pub(in crate::ledger::redis) fn account(
     books.holds.sort_by_key(|hold| hold.id);
     expired.sort_by_key(|(order, _)| *order);
     books.expired = expired.into_iter().map(|(_, hold)| hold).collect();
+    jobs.sort_by_key(|(order, _)| *order);
+    books.jobs = jobs.into_iter().map(|(_, job)| job).collect();
     Ok(Some(books))
 }
 
@@ -89,8 +94,20 @@ fn expired_hold(id: Id, words: &mut Words<'_>) -> Result<(u64, ExpiredHold), Unr
     Ok((order, ExpiredHold { id, charged: words.credits()?, settle_until: words.instant()? }))
 }
 
-/// The books as fields of an account's hash. `order` tells of a hold that expired the number of the entry which let
-/// it expire: what is remembered of it must stay in that order.
+fn open_job(call: Id, value: &str) -> Result<(u64, OpenJob), Unreadable> {
+    // What describes the job may have colons of its own.
+    let unreadable = || Unreadable(value.to_owned());
+    let (numbers, job) = value.split_once(' ').ok_or_else(unreadable)?;
+    let mut words = Words::new(numbers, ':');
+    let order = words.number()?;
+    let (correct_until, charged) = (words.instant()?, words.credits()?);
+    let (owed, parts) = (words.credits()?, words.parts()?);
+    words.end()?;
+    Ok((order, OpenJob { call, correct_until, charged, owed, parts, job: parsed(job)? }))
+}
+
+/// The books as fields of an account's hash. `order` tells of a hold that expired, or of a job that may be corrected, the
+/// number of the entry which says so: what is remembered of them must stay in that order.
 pub(in crate::ledger::redis) fn account_fields(
     books: &Account,
     order: impl Fn(Id) -> u64,
@@ -121,6 +138,13 @@ pub(in crate::ledger::redis) fn account_fields(
     for hold in &books.expired {
         let (charged, until) = (hold.charged.micros(), hold.settle_until.millis());
         fields.push((format!("E{}", id(hold.id)), format!("{}:{charged}:{until}", order(hold.id))));
+    }
+    for job in &books.jobs {
+        let (until, charged, owed) =
+            (job.correct_until.millis(), job.charged.micros(), job.owed.micros());
+        let (order, parts) = (order(job.call), parts(&job.parts));
+        let text = format!("{order}:{until}:{charged}:{owed}:{parts} {}", job.job);
+        fields.push((format!("J{}", id(job.call)), text));
     }
     fields
 }

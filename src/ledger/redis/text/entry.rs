@@ -1,7 +1,7 @@
 //! Entries, as they stand in the log.
 
 use super::{Unreadable, Words, id, kind, parsed, parts};
-use crate::credit::{Entry, Fact, Id, Part, Timestamp, Work};
+use crate::credit::{Entry, Fact, Id, Job, Part, Timestamp, Work};
 
 /// One message of the log.
 pub(in crate::ledger::redis) fn entry(text: &str) -> Result<Entry, Unreadable> {
@@ -11,6 +11,21 @@ pub(in crate::ledger::redis) fn entry(text: &str) -> Result<Entry, Unreadable> {
     let fact = fact(&mut words, op)?;
     words.end()?;
     Ok(Entry { seq, at, op, fact, balance })
+}
+
+/// How a word begins that describes a job.
+const JOB: &str = "job=";
+
+/// What a call was charged for, and the job that it began: words that may be missing.
+fn charged_for(words: &mut Words<'_>) -> Result<(Option<Work>, Option<Job>), Unreadable> {
+    let (mut work, mut job) = (None, None);
+    while let Some(word) = words.rest() {
+        match word.strip_prefix(JOB) {
+            Some(word) => job = Some(parsed(word)?),
+            None => work = Some(parsed(word)?),
+        }
+    }
+    Ok((work, job))
 }
 
 fn fact(words: &mut Words<'_>, op: Id) -> Result<Fact, Unreadable> {
@@ -43,17 +58,25 @@ fn fact(words: &mut Words<'_>, op: Id) -> Result<Fact, Unreadable> {
             deadline: words.instant()?,
             done: words.credits()?,
         },
-        "settle" | "settle_late" => Fact::Settle {
+        "settle" | "settle_late" => {
+            let (hold, charged) = (words.hold(op)?, words.credits()?);
+            let (parts, owed) = (words.parts()?, words.credits()?);
+            let (work, job) = charged_for(words)?;
+            Fact::Settle { hold, charged, parts, owed, late: name == "settle_late", work, job }
+        }
+        "charge" => {
+            let (hold, charged) = (words.hold(op)?, words.credits()?);
+            let (parts, owed) = (words.parts()?, words.credits()?);
+            let (work, job) = charged_for(words)?;
+            Fact::Charge { hold, charged, parts, owed, work, job }
+        }
+        "correct" => Fact::Correct {
             hold: words.hold(op)?,
             charged: words.credits()?,
-            parts: words.parts()?,
-            owed: words.credits()?,
-            late: name == "settle_late",
-            work: words.rest().map(parsed).transpose()?,
-        },
-        "charge" => Fact::Charge {
-            hold: words.hold(op)?,
-            charged: words.credits()?,
+            before: words.credits()?,
+            back: words.parts()?,
+            repaid: words.credits()?,
+            lost: words.credits()?,
             parts: words.parts()?,
             owed: words.credits()?,
             work: words.rest().map(parsed).transpose()?,
@@ -106,21 +129,34 @@ fn fact_text(fact: &Fact, op: Id) -> String {
             let (deadline, done) = (millis(deadline), done.micros());
             format!("extend {} {} {deadline} {done}", short(hold), some(added))
         }
-        Fact::Settle { hold, charged, parts, owed, late, work } => {
+        Fact::Settle { hold, charged, parts, owed, late, work, job } => {
             let name = if *late { "settle_late" } else { "settle" };
             let (charged, owed) = (charged.micros(), owed.micros());
             format!(
-                "{name} {} {charged} {} {owed}{}",
+                "{name} {} {charged} {} {owed}{}{}",
                 short(hold),
                 some(parts),
-                told(work.as_ref())
+                told(work.as_ref()),
+                begun(job.as_ref())
             )
         }
-        Fact::Charge { hold, charged, parts, owed, work } => {
+        Fact::Charge { hold, charged, parts, owed, work, job } => {
             let (charged, owed) = (charged.micros(), owed.micros());
             format!(
-                "charge {} {charged} {} {owed}{}",
+                "charge {} {charged} {} {owed}{}{}",
                 short(hold),
+                some(parts),
+                told(work.as_ref()),
+                begun(job.as_ref())
+            )
+        }
+        Fact::Correct { hold, charged, before, back, repaid, lost, parts, owed, work } => {
+            let (charged, before) = (charged.micros(), before.micros());
+            let (repaid, lost, owed) = (repaid.micros(), lost.micros(), owed.micros());
+            format!(
+                "correct {} {charged} {before} {} {repaid} {lost} {} {owed}{}",
+                short(hold),
+                some(back),
                 some(parts),
                 told(work.as_ref())
             )
@@ -142,6 +178,11 @@ fn fact_text(fact: &Fact, op: Id) -> String {
 /// Work at the end of an entry, if there is any.
 fn told(work: Option<&Work>) -> String {
     work.map_or_else(String::new, |work| format!(" {work}"))
+}
+
+/// The job that a call began, if it did.
+fn begun(job: Option<&Job>) -> String {
+    job.map_or_else(String::new, |job| format!(" {JOB}{job}"))
 }
 
 /// Parts in an entry, where an empty word would be none.

@@ -14,6 +14,11 @@ pub(in crate::ledger::redis) fn outcome(text: &str) -> Result<Result<Done, Refus
         "held" => Ok(Done::Held),
         "extended" => Ok(Done::Extended),
         "settled" => Ok(Done::Settled { charged: words.credits()?, owed: words.credits()? }),
+        "corrected" => Ok(Done::Corrected {
+            before: words.credits()?,
+            charged: words.credits()?,
+            owed: words.credits()?,
+        }),
         "released" => Ok(Done::Released),
         "voided" => Ok(Done::Voided { taken: words.credits()?, owed: words.credits()? }),
         "!exhausted" => Err(Refusal::Exhausted),
@@ -70,6 +75,9 @@ fn done_text(done: &Done) -> String {
         Done::Extended => "extended".to_owned(),
         Done::Settled { charged, owed } => {
             format!("settled {} {}", charged.micros(), owed.micros())
+        }
+        Done::Corrected { before, charged, owed } => {
+            format!("corrected {} {} {}", before.micros(), charged.micros(), owed.micros())
         }
         Done::Released => "released".to_owned(),
         Done::Voided { taken, owed } => format!("voided {} {}", taken.micros(), owed.micros()),

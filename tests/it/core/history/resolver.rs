@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono_tz::Tz;
 use creditgate::credit::{
-    Account, Basis, Credits, Id, Operation, Period, SourceId, Timestamp, Unit, Usage, Work,
+    Account, Basis, Credits, Id, Job, Operation, Period, SourceId, Timestamp, Unit, Usage, Work,
 };
 
 use super::{Call, DAY, Month, Step, Wait, Which};
@@ -90,13 +90,21 @@ impl Resolver {
                 let extend = Operation::Extend { beat, more, ttl_millis: ttl, done };
                 (self.id(id, account), extend)
             }
-            Call::Settle { id, amount } => (
-                self.id(id, account),
-                Operation::Settle { amount: credits(amount), work: work(amount) },
-            ),
-            Call::Charge { id, amount, period } => {
+            Call::Settle { id, amount, job } => {
+                let (work, job) = (work(amount), job.then(|| begun(amount)));
+                (self.id(id, account), Operation::Settle { amount: credits(amount), work, job })
+            }
+            Call::Correct { nth, amount } => {
+                let jobs: Vec<Id> = account.jobs.iter().map(|job| job.call).collect();
+                let call = if jobs.is_empty() { self.new_id() } else { jobs[nth % jobs.len()] };
+                let correct =
+                    Operation::Correct { call, amount: credits(amount), work: work(amount) };
+                (self.new_id(), correct)
+            }
+            Call::Charge { id, amount, period, job } => {
                 let (raw, amount, period) = (amount, credits(amount), self.month(period, self.now));
-                (self.id(id, account), Operation::Charge { amount, period, work: work(raw) })
+                let (work, job) = (work(raw), job.then(|| begun(raw)));
+                (self.id(id, account), Operation::Charge { amount, period, work, job })
             }
             Call::Release { id } => (self.id(id, account), Operation::Release),
             Call::Void { source, total } => {
@@ -173,4 +181,9 @@ fn work(amount: u64) -> Option<Work> {
     let usage = Usage::NOTHING.with(Unit::Input, amount).with(Unit::Output, 1);
     let basis = if amount.is_multiple_of(2) { Basis::Reported } else { Basis::Estimated };
     amount.is_multiple_of(3).then_some(Work { basis, usage })
+}
+
+/// A job with colons and signs of equality in its name and its terms, as there may be.
+fn begun(amount: u64) -> Job {
+    Job::new(&format!("openai/resp:{amount}=1,2"), "input=1,output=2").unwrap()
 }

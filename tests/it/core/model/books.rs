@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use creditgate::credit::{
-    Account, Funds, Hold, Id, Lot, LotKind, Part, Source, SourceId, Timestamp,
+    Account, Funds, Hold, Id, Lot, LotKind, OpenJob, Part, Source, SourceId, Timestamp,
 };
 
-use super::{Model, Place, Row, Running, Terms, credits};
+use super::{Begun, Model, Place, Row, Running, Terms, credits};
 
 impl Model {
     pub(super) fn at(&self, lot: u32, place: Place) -> i128 {
@@ -98,7 +98,9 @@ impl Model {
     /// The account as the core would store it at `now`, as entry number `seq`.
     pub(in crate::core) fn account(&self, seq: u64, now: Timestamp) -> Account {
         let kept = |lot: &&Terms| {
-            self.remaining(lot.no) > 0 || (lot.kind == LotKind::Plan && now < lot.end)
+            let paid = |job: &&Begun| job.paid.iter().any(|(no, _)| *no == lot.no);
+            let open_for_more = lot.kind == LotKind::Plan || self.open_jobs(now).any(|j| paid(&j));
+            self.remaining(lot.no) > 0 || (now < lot.end && open_for_more)
         };
         let mut lots: Vec<_> = self.lots.iter().filter(kept).map(|lot| self.lot(lot)).collect();
         lots.sort_by_key(|lot| (priority(lot.kind), lot.end, lot.start, lot.no));
@@ -113,7 +115,13 @@ impl Model {
             lots,
             holds: self.holds(),
             expired: self.expired.iter().filter(|old| now < old.settle_until).copied().collect(),
+            jobs: self.open_jobs(now).map(open_job).collect(),
         }
+    }
+
+    /// Jobs whose charge may be corrected at `now`: the newest ones.
+    pub(super) fn open_jobs(&self, now: Timestamp) -> impl Iterator<Item = &Begun> {
+        self.jobs.iter().filter(move |job| now < job.until)
     }
 
     fn lot(&self, lot: &Terms) -> Lot {
@@ -144,6 +152,18 @@ impl Model {
             parts: parts.remove(&id).unwrap_or_default(),
         };
         self.running.iter().map(hold).collect()
+    }
+}
+
+fn open_job(job: &Begun) -> OpenJob {
+    let part = |&(lot, amount): &(u32, i128)| Part { lot, amount: credits(amount) };
+    OpenJob {
+        call: job.call,
+        correct_until: job.until,
+        charged: credits(job.charged),
+        owed: credits(job.owed),
+        parts: job.paid.iter().map(part).collect(),
+        job: job.job.clone(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a call does: hold, extend, settle, charge.
 
-use creditgate::credit::{Done, ExpiredHold, HOLDS_MAX, Id, Period, Refusal, Timestamp};
+use creditgate::credit::{Done, ExpiredHold, HOLDS_MAX, Id, Job, Period, Refusal, Timestamp};
 
 use super::{MAX, Model, Place, Running, credits, micros};
 
@@ -61,25 +61,35 @@ impl Model {
         Ok(Done::Extended)
     }
 
-    pub(super) fn settle(&mut self, id: Id, amount: i128, now: Timestamp) -> Result<Done, Refusal> {
+    pub(super) fn settle(
+        &mut self,
+        id: Id,
+        amount: i128,
+        job: Option<&Job>,
+        now: Timestamp,
+    ) -> Result<Done, Refusal> {
         let before = self.clone();
         let settleable = |old: &ExpiredHold| old.id == id && now < old.settle_until;
+        let mut confirmed = 0;
         let charge = if self.running.iter().any(|hold| hold.id == id) {
             amount
         } else if let Some(at) = self.expired.iter().position(settleable) {
-            (amount - micros(self.expired.remove(at).charged)).max(0)
+            confirmed = micros(self.expired.remove(at).charged);
+            (amount - confirmed).max(0)
         } else {
             return Err(Refusal::AlreadyResolved);
         };
-        let own = self.take(charge, &self.parts_of(id), Place::Used);
+        let (own, mut paid) = self.pay(charge, &self.parts_of(id));
         self.end_hold(id);
-        let overrun = self.take(charge - own, &self.usable(now), Place::Used);
+        let (overrun, more) = self.pay(charge - own, &self.usable(now));
+        paid.extend(more);
         let owed = charge - own - overrun;
         self.debt += owed;
         if self.debt > MAX {
             *self = before;
             return Err(Refusal::TooMuch);
         }
+        self.begin(id, job, (confirmed + charge, owed, paid), now);
         Ok(Done::Settled { charged: credits(charge), owed: credits(owed) })
     }
 
@@ -90,9 +100,10 @@ impl Model {
         id: Id,
         amount: i128,
         period: Option<Period>,
+        job: Option<&Job>,
         now: Timestamp,
     ) -> Result<Done, Refusal> {
-        match self.settle(id, amount, now) {
+        match self.settle(id, amount, job, now) {
             Err(Refusal::AlreadyResolved) => {}
             settled => return settled,
         }
@@ -106,8 +117,9 @@ impl Model {
         if self.debt + owed > MAX {
             return Err(Refusal::TooMuch);
         }
-        self.take(amount, &free, Place::Used);
+        let (_, paid) = self.pay(amount, &free);
         self.debt += owed;
+        self.begin(id, job, (amount, owed, paid), now);
         Ok(Done::Settled { charged: credits(amount), owed: credits(owed) })
     }
 

@@ -1,0 +1,92 @@
+//! Which calls may be sent a second time, and which of them to another address (SEMANTICS.md, "More addresses").
+//!
+//! A provider may have received a call whose answer never came. Work that ends with its answer may be asked for again:
+//! nobody has seen the first answer, and nobody pays for it here. What makes something that stays must not be made twice.
+
+use http::Method;
+use memchr::memmem;
+
+use crate::provider::Operation;
+
+/// What a body says that goes on with something which the provider keeps, and keeps under one key only. That a prompt has
+/// such a word in quotes does no harm: the call stays at the first address.
+const KEPT: [&[u8]; 12] = [
+    b"\"previous_response_id\"",
+    b"\"conversation\"",
+    b"\"background\"",
+    b"\"file_id\"",
+    b"\"file_ids\"",
+    b"\"vector_store_ids\"",
+    b"\"container\"",
+    b"\"cachedContent\"",
+    b"\"cached_content\"",
+    b"\"fileUri\"",
+    b"\"file_uri\"",
+    b"\"previous_interaction_id\"",
+];
+
+/// Whether a call may be sent again that the provider may have received. `metered`: it is work.
+pub fn may_be_repeated(method: &Method, operation: Operation, metered: bool) -> bool {
+    let reads = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
+    reads || (metered && ends_with_its_answer(operation))
+}
+
+/// Whether work may go to another address, with another key. Looks through `body`, so ask only when it matters.
+pub fn may_move(operation: Operation, body: &[u8]) -> bool {
+    ends_with_its_answer(operation) && !KEPT.iter().any(|word| memmem::find(body, word).is_some())
+}
+
+/// Whether the work is done when it is answered, and concerns nothing else that the provider keeps.
+fn ends_with_its_answer(operation: Operation) -> bool {
+    match operation {
+        Operation::Chat
+        | Operation::Completion
+        | Operation::Invoke
+        | Operation::Response
+        | Operation::Embedding
+        | Operation::Image
+        | Operation::Speech
+        | Operation::Transcription
+        | Operation::Translation
+        | Operation::Document
+        | Operation::Moderation
+        | Operation::Classification
+        | Operation::Rerank => true,
+        Operation::Provenance
+        | Operation::Decision
+        | Operation::Run
+        | Operation::Search
+        | Operation::Batch
+        | Operation::FineTuning
+        | Operation::Eval
+        | Operation::Video
+        | Operation::Agent
+        | Operation::Session
+        | Operation::Realtime
+        | Operation::Other => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_makes_something_is_not_repeated() {
+        let may = |method, operation, metered| may_be_repeated(&method, operation, metered);
+        assert!(may(Method::POST, Operation::Chat, true));
+        assert!(may(Method::GET, Operation::Other, false));
+        assert!(!may(Method::POST, Operation::Batch, true));
+        assert!(!may(Method::POST, Operation::Other, true));
+        assert!(!may(Method::POST, Operation::Chat, false), "a stored chat is being changed");
+        assert!(!may(Method::DELETE, Operation::Other, false));
+    }
+
+    #[test]
+    fn what_goes_on_with_something_kept_does_not_move() {
+        assert!(may_move(Operation::Response, br#"{"input":"my conversation"}"#));
+        assert!(!may_move(Operation::Response, br#"{"previous_response_id": "resp_1"}"#));
+        assert!(!may_move(Operation::Chat, br#"{"messages":[{"file":{"file_id":"file-1"}}]}"#));
+        assert!(!may_move(Operation::Run, b"{}"));
+    }
+}

@@ -1,0 +1,48 @@
+//! What an answer is read to report: the same in whatever pieces it comes, and never more than it says.
+
+use creditgate::credit::Unit;
+use creditgate::provider::{Dialect, Operation, Report, UsageReader};
+
+use super::{pieces, split_once};
+
+/// `bytes` are as a file in `tests/fixtures/usage`: lines that tell dialect, operation and content type, a blank one, and
+/// the answer.
+pub fn check(bytes: &[u8]) {
+    let (head, body) = split_once(bytes, b"\n\n");
+    let field =
+        |name: &str| head.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+    let any = usize::from(bytes.first().copied().unwrap_or_default());
+    let dialect = field("dialect: ").parse().unwrap_or(Dialect::ALL[any % Dialect::ALL.len()]);
+    let operation =
+        field("operation: ").parse().unwrap_or(Operation::ALL[any % Operation::ALL.len()]);
+    let kind = Some(field("content-type: "));
+    let read = |pieces: Vec<&[u8]>| {
+        let mut reader = UsageReader::for_response(dialect, operation, kind);
+        for piece in pieces {
+            reader.feed(piece);
+        }
+        reader.report()
+    };
+    let whole = read(vec![body]);
+    for seed in [0, 1, u8::try_from(body.len() % 256).unwrap_or_default()] {
+        assert_eq!(read(pieces(body, seed)), whole, "in pieces of {seed}");
+    }
+    check_bounds(&whole, body);
+}
+
+/// Every number is one that is written, or less; what is counted are things that are there.
+fn check_bounds(report: &Report, body: &[u8]) {
+    let runs = body.split(|byte| !byte.is_ascii_digit());
+    let numbers = runs.filter_map(|run| std::str::from_utf8(run).ok()?.parse::<u64>().ok());
+    let most = numbers.max().unwrap_or_default();
+    let things = body.iter().filter(|byte| matches!(byte, b'{' | b'"')).count() as u64;
+    for (unit, amount) in report.usage.amounts() {
+        let bound = match unit {
+            Unit::Image => things,
+            Unit::AudioSecond => most.saturating_add(1).saturating_mul(1_000),
+            _ => most,
+        };
+        assert!(amount <= bound, "{unit:?}: {amount}, but {bound} is the most that is written");
+    }
+    assert!(report.words.is_none_or(|words| words <= body.len() as u64), "{report:?}");
+}
