@@ -419,7 +419,7 @@ impl Rejection {
             Self::WebSocket => "This WebSocket is not available through this gateway, or not in this way; open those of Realtime, Responses or Gemini Live with GET over HTTP/1.1, or use HTTP requests.".into(),
             Self::ObscureEvent => "The event has a field whose name is written with escapes or is too long, or a value too long to be one; write it plainly.".into(),
             Self::NoSuchThing => "An id in this request names nothing here: it was never made through your account, or has been deleted.".into(),
-            Self::TooManyThings => format!("The request names more than {IDS_MAX} things by their ids; name fewer at once.").into(),
+            Self::TooManyThings => format!("The request names more than {IDS_MAX} things by their ids; name fewer at once."),
             Self::NoProvider => "The AI provider of this call has no key on this gateway; ask its operator to set one.".into(),
             Self::KeyOfCallUnreadable => "The header `Idempotency-Key` must hold one key of 1 to 255 printable ASCII characters.".into(),
             Self::TaskUnreadable => "The header `x-credits-task` must hold one name of 1 to 255 printable ASCII characters.".into(),

@@ -105,8 +105,8 @@ impl Gateway {
         let priced_by = feature.as_ref().filter(|_| claims::is_service(&caller));
         let amount = self.first_hold(protocol, terms, target, (&models, priced_by))?;
         drop(self.limits.run(&caller, &self.plan(&caller)?.pace)?);
-        let held = self.hold(&head, caller.clone(), amount, (None, &[]), record).await?;
-        let Held { call, funds, .. } = held;
+        let Held { call, funds, .. } =
+            self.hold(&head, caller.clone(), amount, (None, &[]), record).await?;
         let unheld = record.unheld;
         // From here on the guard gives the credits back if nothing comes of the socket.
         let response = self.shake_hands(target, &head, record).await;

@@ -4,6 +4,7 @@ mod broken;
 mod ended;
 mod handshake;
 mod metered;
+mod owned;
 
 use futures_util::{SinkExt, StreamExt};
 use http::{HeaderMap, Request, Response};

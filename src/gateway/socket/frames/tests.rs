@@ -28,8 +28,11 @@ fn read(bytes: &[u8], cuts: &[usize]) -> Result<Read, Garbled> {
 }
 
 /// A frame as a well-known library writes it.
-fn known(payload: Vec<u8>, opcode: OpCode, is_last: bool, mask: Option<[u8; 4]>) -> Vec<u8> {
-    let mut frame = Known::message(payload, opcode, is_last);
+fn known(payload: Vec<u8>, data: Data, is_last: bool, mask: Option<[u8; 4]>) -> Vec<u8> {
+    masked(Known::message(payload, OpCode::Data(data), is_last), mask)
+}
+
+fn masked(mut frame: Known, mask: Option<[u8; 4]>) -> Vec<u8> {
     frame.header_mut().mask = mask;
     let mut bytes = Vec::new();
     frame.format(&mut bytes).unwrap();
@@ -41,10 +44,10 @@ fn fragmented(parts: &[Vec<u8>], mask: Option<[u8; 4]>) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (at, part) in parts.iter().enumerate() {
         let is_last = at + 1 == parts.len();
-        let opcode = OpCode::Data(if at == 0 { Data::Text } else { Data::Continue });
-        bytes.extend(known(part.clone(), opcode, is_last, mask));
+        let data = if at == 0 { Data::Text } else { Data::Continue };
+        bytes.extend(known(part.clone(), data, is_last, mask));
         if !is_last {
-            bytes.extend(known(vec![1, 2, 3], OpCode::Control(Control::Ping), true, mask));
+            bytes.extend(masked(Known::ping(vec![1, 2, 3]), mask));
         }
     }
     bytes
