@@ -104,8 +104,7 @@ impl App {
         let admin_listener = bind(config.admin_listen, "`admin_listen`").await?;
         let (gateway_at, admin_at) = (listener.local_addr()?, admin_listener.local_addr()?);
 
-        let config = Arc::new(config);
-        let clock: Clock = Arc::new(now);
+        let (config, clock): (_, Clock) = (Arc::new(config), Arc::new(now));
         let cores = Cores::start(config.limits.threads()).context("no thread could be started")?;
         let ledger::Opened { ledger, journal, archiving } =
             ledger::open(&config, env, &clock, &metrics, cores.all()).await?;

@@ -171,22 +171,14 @@ impl Account {
                 self.add(Lot { no, kind, source, start, end, granted, remaining, held }, at);
             }
             Fact::Gate { until, version } => {
-                self.gate_until = *until;
-                self.version = *version;
+                (self.gate_until, self.version) = (*until, *version);
             }
-            Fact::Plan { lot, change, .. } => {
-                self.lot_mut(*lot)?.change(*change)?;
-            }
+            Fact::Plan { lot, change, .. } => self.lot_mut(*lot)?.change(*change)?,
             Fact::Hold { hold, deadline, parts, .. } => {
                 self.reserve(parts)?;
-                let hold = Hold {
-                    id: *hold,
-                    deadline: *deadline,
-                    done: Credits::ZERO,
-                    parts: parts.clone(),
-                };
-                let place = self.holds.partition_point(|open| open.id < hold.id);
-                self.holds.insert(place, hold);
+                let (id, deadline, done) = (*hold, *deadline, Credits::ZERO);
+                let place = self.holds.partition_point(|open| open.id < id);
+                self.holds.insert(place, Hold { id, deadline, done, parts: parts.clone() });
             }
             Fact::Extend { hold, added, deadline, done } => {
                 self.reserve(added)?;
@@ -205,25 +197,17 @@ impl Account {
                 } else {
                     self.unreserve(*hold)?;
                 }
-                self.take(parts)?;
-                self.debt = more(self.debt, *owed, "debt")?;
+                self.pay(parts, *owed)?;
             }
             Fact::Charge { hold, charged, parts, owed, job, .. } => {
                 self.await_job(*hold, job.as_ref(), (*charged, *owed, parts), at);
-                self.take(parts)?;
-                self.debt = more(self.debt, *owed, "debt")?;
+                self.pay(parts, *owed)?;
             }
             Fact::Correct { hold, back, repaid, parts, owed, .. } => {
-                let place = self.jobs.iter().position(|job| job.call == *hold);
-                let place = place.ok_or_else(|| Broken(format!("no job of {hold} is open")))?;
-                self.jobs.remove(place);
-                for part in back {
-                    let lot = self.lot_mut(part.lot)?;
-                    lot.remaining = more(lot.remaining, part.amount, "lot")?;
-                }
-                self.take(parts)?;
+                self.close_job(*hold)?;
+                self.put_back(back)?;
                 self.debt = less(self.debt, *repaid, "debt")?;
-                self.debt = more(self.debt, *owed, "debt")?;
+                self.pay(parts, *owed)?;
             }
             Fact::Release { hold } => self.give_up(*hold)?,
             Fact::HoldExpired { hold, done, parts, settle_until } => {
@@ -240,10 +224,8 @@ impl Account {
                 self.debt = less(self.debt, sum(parts), "debt")?;
             }
             Fact::Void { lot, taken, owed, .. } => {
-                if !taken.is_zero() {
-                    self.take(&[Part { lot: *lot, amount: *taken }])?;
-                }
-                self.debt = more(self.debt, *owed, "debt")?;
+                let taken = (!taken.is_zero()).then_some(Part { lot: *lot, amount: *taken });
+                self.pay(taken.as_slice(), *owed)?;
             }
         }
         self.forget(at);
@@ -260,6 +242,29 @@ impl Account {
         self.lots_opened = lot.no;
         self.lots.push(lot);
         self.lots.sort_by_key(Lot::burn_order);
+    }
+
+    /// Takes `parts`, and owes the rest.
+    fn pay(&mut self, parts: &[Part], owed: Credits) -> Result<(), Broken> {
+        self.take(parts)?;
+        self.debt = more(self.debt, owed, "debt")?;
+        Ok(())
+    }
+
+    /// The charge of `call` has been corrected.
+    fn close_job(&mut self, call: Id) -> Result<(), Broken> {
+        let place = self.jobs.iter().position(|job| job.call == call);
+        let place = place.ok_or_else(|| Broken(format!("no job of {call} is open")))?;
+        self.jobs.remove(place);
+        Ok(())
+    }
+
+    fn put_back(&mut self, parts: &[Part]) -> Result<(), Broken> {
+        for part in parts {
+            let lot = self.lot_mut(part.lot)?;
+            lot.remaining = more(lot.remaining, part.amount, "lot")?;
+        }
+        Ok(())
     }
 
     /// From now on the charge of `call` may be corrected, if it began a job.
@@ -283,8 +288,11 @@ impl Account {
         let surplus = self.jobs.len().saturating_sub(JOBS_MAX);
         self.jobs.drain(..surplus);
         let jobs = &self.jobs;
-        let may_return =
-            |no: u32| jobs.iter().flat_map(|job| &job.parts).any(|part| part.lot == no);
+        // What repaid a job's debt goes to whichever lots are there.
+        let may_return = |no: u32| {
+            let paid = |job: &OpenJob| job.parts.iter().any(|part| part.lot == no);
+            jobs.iter().any(|job| !job.owed.is_zero() || paid(job))
+        };
         let is_needed =
             |lot: &Lot| at < lot.end && (lot.kind == LotKind::Plan || may_return(lot.no));
         self.lots.retain(|lot| !lot.remaining.is_zero() || is_needed(lot));

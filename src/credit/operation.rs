@@ -1,5 +1,7 @@
 //! What can be asked of an account, and what it answers.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Credits, Funds, Id, Job, LotKind, Period, SourceId, Timestamp, Work};
@@ -61,13 +63,13 @@ pub enum Operation {
 
 impl Operation {
     /// Tells the operations on one id apart: `hold`, `extend.3`, `settle` …
-    pub fn step(&self) -> String {
+    pub fn step(&self) -> Cow<'static, str> {
         match self {
             Self::Grant { .. } => "grant".into(),
             Self::Gate { .. } => "gate".into(),
             Self::Plan { .. } => "plan".into(),
             Self::Hold { .. } => "hold".into(),
-            Self::Extend { beat, .. } => format!("extend.{beat}"),
+            Self::Extend { beat, .. } => format!("extend.{beat}").into(),
             Self::Settle { .. } => "settle".into(),
             Self::Release => "release".into(),
             Self::Charge { .. } => "charge".into(),

@@ -70,7 +70,12 @@ impl Gateway {
         let Some(mut made) = made.filter(|_| is_plain_json(response.headers())) else {
             return Ok(self.watched(response, job, place));
         };
+        let watch = job.and_then(|job| self.jobs.watch(job, route, response.headers()));
         let answer = self.whole(response, record).await?;
+        if let Some(mut watch) = watch {
+            watch.see(answer.body());
+            watch.end();
+        }
         made.feed(answer.body());
         let made = self.tenancy.things(place.provider, route, made.news());
         self.tenancy.own(account, made).await;

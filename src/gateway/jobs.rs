@@ -67,7 +67,7 @@ impl Jobs {
         let key = (account.clone(), name);
         let corrected = self.corrected.lock().unwrap_or_else(PoisonError::into_inner);
         let is_open = !corrected.contains(&key);
-        is_open.then(|| Asked { account: key.0, name: key.1 })
+        is_open.then_some(Asked { account: key.0, name: key.1 })
     }
 
     /// Reads the answer to it, if it can be read.

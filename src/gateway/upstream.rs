@@ -176,8 +176,7 @@ impl Upstream {
             &[0]
         };
         let (place, query) = (call.place, call.query);
-        let operation = place.route.operation;
-        let may_be_repeated = again::may_be_repeated(&call.method, operation, call.metered);
+        let may_be_repeated = again::may_be_repeated(&call.method);
         let mut request = Some(Self::request(call));
         let mut answer = None;
         for (position, index) in order.iter().enumerate() {

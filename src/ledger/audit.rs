@@ -234,32 +234,39 @@ impl Auditor {
                 }
                 self.charged.insert(*hold);
             }
-            Fact::Correct { hold, charged, before, back, repaid, lost, parts, owed, .. } => {
-                let sum = |parts: &[Part], rest: Credits| {
-                    parts.iter().fold(rest, |sum, part| sum.saturating_add(part.amount))
-                };
-                let returned = sum(back, repaid.saturating_add(*lost));
-                let taken = sum(parts, *owed);
-                if before.saturating_add(taken) != charged.saturating_add(returned) {
-                    let what =
-                        format!("{hold}: {before} and {taken} less {returned} is no {charged}");
-                    self.broken(entry.seq, what);
-                }
-                let missing = charged.saturating_sub(*before);
-                if *parts != self.in_burn_order(missing, at) {
-                    self.broken(entry.seq, "a correction that is not in burn order".into());
-                }
-                let known = self.books.job(*hold);
-                if known.is_none_or(|job| job.charged != *before || at >= job.correct_until) {
-                    self.broken(entry.seq, format!("{hold} had no such charge to correct"));
-                }
-            }
+            Fact::Correct { .. } => self.check_corrected(entry),
             Fact::Gate { .. }
             | Fact::Plan { .. }
             | Fact::Extend { .. }
             | Fact::Release { .. }
             | Fact::Repay { .. }
             | Fact::Void { .. } => {}
+        }
+    }
+
+    /// What a correction brings in is what it hands out, from the charge that the job had.
+    fn check_corrected(&mut self, entry: &Entry) {
+        let Fact::Correct { hold, charged, before, back, repaid, lost, parts, owed, .. } =
+            &entry.fact
+        else {
+            return;
+        };
+        let sum = |parts: &[Part], rest: Credits| {
+            parts.iter().fold(rest, |sum, part| sum.saturating_add(part.amount))
+        };
+        let returned = sum(back, repaid.saturating_add(*lost));
+        let taken = sum(parts, *owed);
+        if before.saturating_add(taken) != charged.saturating_add(returned) {
+            let what = format!("{hold}: {before} and {taken} less {returned} is no {charged}");
+            self.broken(entry.seq, what);
+        }
+        let missing = charged.saturating_sub(*before);
+        if *parts != self.in_burn_order(missing, entry.at) {
+            self.broken(entry.seq, "a correction that is not in burn order".into());
+        }
+        let known = self.books.job(*hold);
+        if known.is_none_or(|job| job.charged != *before || entry.at >= job.correct_until) {
+            self.broken(entry.seq, format!("{hold} had no such charge to correct"));
         }
     }
 

@@ -34,7 +34,9 @@ fn zstd(text: &[u8]) -> Vec<u8> {
     bytes
 }
 
-const CODINGS: [(&str, fn(&[u8]) -> Vec<u8>); 4] =
+type Encode = fn(&[u8]) -> Vec<u8>;
+
+const CODINGS: [(&str, Encode); 4] =
     [("gzip", gzip), ("deflate", zlib), ("br", brotli), ("zstd", zstd)];
 
 fn chat(model: &str) -> Value {
@@ -123,7 +125,7 @@ async fn what_has_no_single_reading_is_refused() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_grows_too_large_is_refused_and_takes_no_memory() {
     let setup = setup().set("limits.metered_body", "'4MiB'");
-    let world = setup.set("limits.buffered_bodies", "'4MiB'").start().await;
+    let world = setup.set("limits.buffered_bodies", "'5MiB'").start().await;
     let filled = |length: usize| {
         let filler = "word ".repeat(length / 5);
         let mut body = chat("dear");
@@ -148,7 +150,8 @@ async fn what_grows_too_large_is_refused_and_takes_no_memory() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_free_call_passes_whatever_it_is_coded_in() {
-    let world = setup().start().await;
+    // Where accounts are kept apart, its body is looked into.
+    let world = setup().set("provider.openai.tenancy", "'off'").start().await;
     let ask = world.ask("POST", "/v1/vector_stores").of("a").header("content-encoding", "compress");
     ask.body("\x1f\u{9d}any bytes").send().await;
     assert_eq!(world.provider.only().await.headers["content-encoding"], "compress");

@@ -20,7 +20,6 @@ async fn what_concerns_this_hop_or_the_caller_stays_here() {
         ("proxy-connection", "keep-alive"),
         ("cookie", "session=1"),
         ("x-credits-account", "a"),
-        ("x-credits-task", "t"),
         ("x-credits-feature", "f"),
         ("x-forwarded-for", "10.0.0.1"),
         ("x-forwarded-host", "inside"),

@@ -4,9 +4,9 @@ use std::fs;
 use std::path::Path;
 
 #[path = "../properties/mod.rs"]
-mod properties;
+mod shared;
 
-use properties::{path, peek, sse, usage};
+use shared::{coding, path, peek, sse, usage};
 
 /// Every file in the folder, which has some.
 fn each(folder: &str, check: fn(&[u8])) {
@@ -41,6 +41,11 @@ fn bodies_are_read_as_providers_read_them() {
 fn a_path_that_was_classified_is_the_path_that_is_sent() {
     each("fuzz/seeds/path", |list| list.split(|byte| *byte == b'\n').for_each(path::check));
     each("tests/fixtures/published", |list| {
-        list.split(|byte| *byte == b'\n').for_each(path::check)
+        list.split(|byte| *byte == b'\n').for_each(path::check);
     });
+}
+
+#[test]
+fn compressed_bodies_are_read_the_same_in_any_pieces_and_as_others_read_them() {
+    each("fuzz/seeds/coding", coding::check);
 }

@@ -183,6 +183,7 @@ impl Side {
             same("sources", &stored.as_ref(), &Some(source))?;
         }
         same("entries", &entries.map_err(|error| error.to_string())?, &self.entries)?;
+        self.assert_next_due().await?;
         Ok(self.tally)
     }
 
@@ -207,6 +208,22 @@ impl Side {
         let seen = self.ledger.read(&self.account, period).await;
         let seen = seen.map_err(|error| error.to_string())?.unwrap_or_default();
         same("books", &seen, &read(&self.books, period, later).unwrap())
+    }
+
+    /// Redis knows an instant before which nothing is due: later than the last entry, and no later than the first of all
+    /// that is kept.
+    async fn assert_next_due(&mut self) -> Result<(), String> {
+        let Backdoor::Redis(raw) = &mut self.backdoor else { return Ok(()) };
+        let shard = Sha256::digest(self.account.as_str())[0];
+        let key = format!("{{s{shard:03}}}:a:{}", self.account);
+        let next = raw.text(&["HGET", &key, "x"]).await;
+        let next = Timestamp::from_millis(next.parse().unwrap());
+        let holds = self.books.holds.iter().map(|hold| hold.deadline);
+        let expired = self.books.expired.iter().map(|hold| hold.settle_until);
+        let jobs = self.books.jobs.iter().map(|job| job.correct_until);
+        let first = holds.chain(expired).chain(jobs).min().unwrap_or(Timestamp::MAX);
+        let is_known = self.books.clock < next && next <= first;
+        is_known.then_some(()).ok_or_else(|| format!("{next:?} is not the next instant: {first:?}"))
     }
 
     /// Takes a hold's step out of the memory, so that only the books know of it.
@@ -237,7 +254,7 @@ impl Side {
             self.tally.too_old += 1;
             return Ok(Reply { outcome: Err(Refusal::TooOld), funds });
         }
-        let step = (id, operation.step());
+        let step = (id, operation.step().into_owned());
         if let Some((former, outcome)) = self.memory.get(&step) {
             if former != operation {
                 self.tally.other += 1;

@@ -3,6 +3,7 @@
 //! Shared: the fuzz targets (`fuzz/`) look for bytes for which one of them fails, and `tests/it/properties.rs` keeps them
 //! true for the seeds and for what was found before.
 
+pub mod coding;
 pub mod path;
 pub mod peek;
 pub mod sse;

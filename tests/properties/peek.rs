@@ -75,7 +75,7 @@ fn check_json(at: ModelAt, body: &[u8], peeked: &Peek) {
             members.iter().filter(move |(name, _)| is_field(name, field)).map(|(_, raw)| raw.get())
         };
         let first = |field| values(field).next();
-        let last = |field| values(field).last();
+        let last = |field| values(field).next_back();
         for read in [first("model"), last("model")] {
             let read = read
                 .map(|raw| serde_json::from_str::<Option<String>>(raw).expect("a name or null"));

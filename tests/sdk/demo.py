@@ -73,6 +73,19 @@ class Demo:
         self.accounts: dict = ready["accounts"]
         # How often the tests themselves have asked for a balance.
         self._statements = 0
+        # The tests name things that the simulated provider never made.
+        for account in self.accounts:
+            for thing in ("file-1", "chatcmpl-1", "resp_1"):
+                self._own(account, thing)
+
+    def _own(self, account: str, thing: str):
+        request = urllib.request.Request(
+            f"{self.admin}/admin/v1/accounts/{account}/things",
+            json.dumps({"provider": "openai", "id": thing}).encode(),
+            {"authorization": f"Bearer {self.admin_token}", "content-type": "application/json"},
+        )
+        with _DIRECT.open(request, timeout=DEADLINE):
+            pass
 
     def _first_line(self) -> str:
         readable, _, _ = select.select([self.process.stdout], [], [], DEADLINE)

@@ -32,10 +32,12 @@ def test_an_organisation_of_the_customer_stays_here(demo, assistant):
 
 def test_headers_of_a_service_mean_nothing_from_an_account(demo, assistant):
     """Only a service key may say what a call is for and to which task it belongs: these two would make calls free."""
-    service = {"x-credits-feature": "playground", "x-credits-task": "task-1"}
-    client = assistant(default_headers=service)
+    client = assistant(default_headers={"x-credits-feature": "playground"})
     chat(client)
     chat(client)
+    assert demo.spent() == 2
+    with pytest.raises(openai.PermissionDeniedError):
+        chat(assistant(default_headers={"x-credits-task": "task-1"}))
     assert demo.spent() == 2
     assert not [name for record in demo.asked() for name in record["headers"] if name.startswith("x-credits")]
 

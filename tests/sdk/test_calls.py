@@ -9,7 +9,7 @@ import openai
 import pytest
 
 from calls import FREE, HELLO, TOOLS, WORK, chat, text_of
-from demo import CREDITS, PLAN_CREDITS, PURCHASED_CREDITS
+from demo import CREDITS, PLAN_CREDITS, PURCHASED_CREDITS, until
 
 WORDS = "The simulated provider says "
 
@@ -137,7 +137,7 @@ def test_headers_tell_of_credits(demo, client):
     assert headers["x-credits-purchased-remaining"] == str(PURCHASED_CREDITS)
     assert datetime.fromisoformat(headers["x-credits-reset"]) > datetime.now(timezone.utc)
     assert re.fullmatch("req_[0-9a-f]{32}", headers["x-credits-request-id"])
-    assert headers["x-credits-request-id"] in demo.log.read_text(), "the operator finds the call by this name"
+    until("the operator finds the call by this name", lambda: headers["x-credits-request-id"] in demo.log.read_text())
     # The provider's own are left as they were.
     assert headers["x-request-id"].startswith("req_sim")
     assert answer.parse().choices[0].message.content == WORDS

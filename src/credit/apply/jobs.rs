@@ -43,8 +43,8 @@ impl Step {
         Ok(Ok(Done::Corrected { before, charged: amount, owed }))
     }
 
-    /// Of what `job` owed and does not owe any more, the debt there still is goes. The rest of that was repaid from lots
-    /// that nobody knows any more: it goes to open lots in burn order, as far as something is missing there. What came
+    /// Of what `job` owed and does not owe any more, the debt there still is goes. The rest of that was repaid, nobody
+    /// knows any more from which lots: it goes to open lots in burn order, as far as something is missing there. What came
     /// from a lot goes back to it, unless it has ended.
     fn returned(&self, job: &OpenJob, amount: Credits) -> Return {
         let owed = amount.min(job.owed);

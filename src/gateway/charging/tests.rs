@@ -224,9 +224,7 @@ fn what_can_not_be_decoded_is_charged_as_it_was_held() {
     let (coded, plain) = (gzip(&stream), stream.as_bytes());
     let followed = [&coded[..], b"more"].concat();
     let held = Charging::of(&price, Dialect::OpenAi, Operation::Chat, false, REQUEST.as_bytes());
-    for (coding, bytes) in
-        [("gzip", plain), ("gzip", &followed), ("br, gzip", &coded), ("compress", &coded)]
-    {
+    for (coding, bytes) in [("gzip", plain), ("br, gzip", &coded), ("compress", &coded)] {
         for kind in [STREAM, JSON] {
             let bill = bill_of_coded(&price, kind, coding, &[bytes], End::Complete);
             assert_eq!(bill.due, Some(held.held()), "{coding} {kind}");
@@ -235,4 +233,7 @@ fn what_can_not_be_decoded_is_charged_as_it_was_held() {
             assert_eq!(none.due, None);
         }
     }
+    // What was reported before that counts.
+    let bill = bill_of_coded(&price, STREAM, "gzip", &[&followed], End::Complete);
+    assert_eq!(bill.work.unwrap().basis, Basis::Reported);
 }

@@ -1,7 +1,8 @@
 //! Which calls may be sent a second time, and which of them to another address (SEMANTICS.md, "More addresses").
 //!
-//! A provider may have received a call whose answer never came. Work that ends with its answer may be asked for again:
-//! nobody has seen the first answer, and nobody pays for it here. What makes something that stays must not be made twice.
+//! A provider may have received a call whose answer never came, and may bill its work: so what is no mere reading is sent
+//! to it once. Another address is what an operator has set up for that case, for work that ends with its answer: nobody
+//! has seen the first answer, and nobody pays for it here. What makes something that stays must not be made twice.
 
 use http::Method;
 use memchr::memmem;
@@ -25,10 +26,9 @@ const KEPT: [&[u8]; 12] = [
     b"\"previous_interaction_id\"",
 ];
 
-/// Whether a call may be sent again that the provider may have received. `metered`: it is work.
-pub fn may_be_repeated(method: &Method, operation: Operation, metered: bool) -> bool {
-    let reads = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
-    reads || (metered && ends_with_its_answer(operation))
+/// Whether a call may be sent again that the provider may have received.
+pub fn may_be_repeated(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
 /// Whether work may go to another address, with another key. Looks through `body`, so ask only when it matters.
@@ -72,14 +72,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_makes_something_is_not_repeated() {
-        let may = |method, operation, metered| may_be_repeated(&method, operation, metered);
-        assert!(may(Method::POST, Operation::Chat, true));
-        assert!(may(Method::GET, Operation::Other, false));
-        assert!(!may(Method::POST, Operation::Batch, true));
-        assert!(!may(Method::POST, Operation::Other, true));
-        assert!(!may(Method::POST, Operation::Chat, false), "a stored chat is being changed");
-        assert!(!may(Method::DELETE, Operation::Other, false));
+    fn only_what_reads_is_repeated() {
+        assert!(may_be_repeated(&Method::GET));
+        assert!(!may_be_repeated(&Method::POST));
+        assert!(!may_be_repeated(&Method::DELETE));
     }
 
     #[test]

@@ -3,37 +3,37 @@
 //! Knows names only: what a provider's key is and where it stands is not decided here.
 
 use http::HeaderMap;
-use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName};
+use http::header::{CONNECTION, HeaderName};
 
 use crate::provider::credentials;
 
 /// Concern one hop only (RFC 9110 section 7.6.1), beside what `Connection` names.
-static HOP_BY_HOP: [HeaderName; 9] = [
-    CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    HeaderName::from_static("proxy-authenticate"),
-    HeaderName::from_static("proxy-authorization"),
-    HeaderName::from_static("te"),
-    HeaderName::from_static("trailer"),
-    HeaderName::from_static("transfer-encoding"),
-    HeaderName::from_static("upgrade"),
+const HOP_BY_HOP: [&str; 9] = [
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
 ];
 
 /// Of no concern to a provider: who the caller is and which way it came (providers.md sections 4.1 and 4.2).
-static PRIVATE: [HeaderName; 11] = [
-    HOST,
-    CONTENT_LENGTH,
-    EXPECT,
-    HeaderName::from_static("cookie"),
-    HeaderName::from_static("forwarded"),
-    HeaderName::from_static("via"),
-    HeaderName::from_static("x-real-ip"),
+const PRIVATE: [&str; 11] = [
+    "host",
+    "content-length",
+    "expect",
+    "cookie",
+    "forwarded",
+    "via",
+    "x-real-ip",
     // Name the organisation or the project of a provider key that is not the caller's.
-    HeaderName::from_static("openai-organization"),
-    HeaderName::from_static("openai-project"),
-    HeaderName::from_static("x-goog-user-project"),
-    HeaderName::from_static("x-amz-security-token"),
+    "openai-organization",
+    "openai-project",
+    "x-goog-user-project",
+    "x-amz-security-token",
 ];
 
 /// Beginnings of header names that stay here.
@@ -51,23 +51,19 @@ const PROVIDERS_OWN_PREFIXES: [&str; 3] = ["x-credits-", "x-ratelimit-", "anthro
 
 /// Takes out of a caller's headers what a provider must not see: credentials, cookies, the way through this gateway.
 pub fn clean_request(headers: &mut HeaderMap) {
-    remove_hop_by_hop(headers);
-    for name in PRIVATE.iter().chain(&credentials::HEADERS) {
-        headers.remove(name);
-    }
-    remove_prefixed(headers, &PRIVATE_PREFIXES);
+    clean(headers, &PRIVATE_PREFIXES, |name| {
+        PRIVATE.contains(&name.as_str()) || credentials::HEADERS.contains(name)
+    });
 }
 
 /// Takes out of a provider's headers what a caller must not see.
 pub fn clean_answer(headers: &mut HeaderMap) {
-    remove_hop_by_hop(headers);
-    for name in PROVIDERS_OWN {
-        headers.remove(name);
-    }
-    remove_prefixed(headers, &PROVIDERS_OWN_PREFIXES);
+    clean(headers, &PROVIDERS_OWN_PREFIXES, |name| PROVIDERS_OWN.contains(&name.as_str()));
 }
 
-fn remove_hop_by_hop(headers: &mut HeaderMap) {
+/// Takes out what concerns one hop, what begins with one of `prefixes`, and what is private. A message has a dozen
+/// headers and few of these, so that the headers are gone through, and not the names.
+fn clean(headers: &mut HeaderMap, prefixes: &[&str], is_private: impl Fn(&HeaderName) -> bool) {
     let named: Vec<HeaderName> = headers
         .get_all(CONNECTION)
         .iter()
@@ -75,15 +71,14 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
         .flat_map(|value| value.split(','))
         .filter_map(|name| name.trim().parse().ok())
         .collect();
-    for name in named.iter().chain(&HOP_BY_HOP) {
-        headers.remove(name);
-    }
-}
-
-fn remove_prefixed(headers: &mut HeaderMap, prefixes: &[&str]) {
-    let private =
-        |name: &&HeaderName| prefixes.iter().any(|start| name.as_str().starts_with(start));
-    let found: Vec<HeaderName> = headers.keys().filter(private).cloned().collect();
+    let goes = |name: &&HeaderName| {
+        let text = name.as_str();
+        HOP_BY_HOP.contains(&text)
+            || prefixes.iter().any(|start| text.starts_with(start))
+            || is_private(name)
+            || named.contains(name)
+    };
+    let found: Vec<HeaderName> = headers.keys().filter(goes).cloned().collect();
     for name in found {
         headers.remove(name);
     }

@@ -360,10 +360,11 @@ local function take(parts)
   end
 end
 
--- Whether a correction may give credits back to the lot.
+-- Whether a correction may give credits back to the lot. What repaid a job's debt goes to whichever lots are there.
 local function may_return(no)
   for _, job in ipairs(A.count.J > 0 and all('J', by_id) or {}) do
-    if string.find(job.text, '^[%d:]*[%d=,]*[:,]' .. text(no) .. '=') then
+    local owed, parts = string.match(job.text, '^%d+:%d+:%d+:(%d+):([%d=,]*) ')
+    if owed ~= '0' or string.find(',' .. parts, ',' .. text(no) .. '=', 1, true) then
       return true
     end
   end
@@ -424,8 +425,9 @@ end
 
 -- The sum of all holds is compared where all of them are read anyway. Elsewhere it is the auditor's to find.
 local function check()
-  local held, compares = {}, is_due() or A.count.H == 0
-  for _, hold in ipairs(compares and all('H', by_id) or { kept('H', id) }) do
+  local held, own = {}, kept('H', id)
+  local compares = is_due() or A.count.H == (own and 1 or 0)
+  for _, hold in ipairs(is_due() and all('H', by_id) or { own }) do
     for _, part in ipairs(hold.parts) do
       held[part.lot] = (held[part.lot] or 0) + part.amount
     end

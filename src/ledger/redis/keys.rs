@@ -40,17 +40,17 @@ impl Shard {
 
     /// How far the log is archived, and what may be gone from it.
     pub(super) fn archived(self) -> String {
-        format!("{{s{:03}}}:archived", self.0)
+        self.tagged(9) + ":archived"
     }
 
     /// The stream of every entry of the shard's accounts.
     pub(super) fn log(self) -> String {
-        format!("{{s{:03}}}:log", self.0)
+        self.tagged(4) + ":log"
     }
 
     /// The names of the shard's accounts.
     pub(super) fn names(self) -> String {
-        format!("{{s{:03}}}:names", self.0)
+        self.tagged(6) + ":names"
     }
 
     /// Keys that are there for the length of a question.
@@ -59,38 +59,52 @@ impl Shard {
     }
 
     fn operations(self, id: Id) -> String {
-        self.key("op", id.made_at().millis() / 3_600_000)
+        self.key("op", itoa::Buffer::new().format(id.made_at().millis() / 3_600_000))
     }
 
-    fn key(self, kind: &str, name: impl std::fmt::Display) -> String {
-        format!("{{s{:03}}}:{kind}:{name}", self.0)
+    fn key(self, kind: &str, name: &str) -> String {
+        let mut key = self.tagged(kind.len() + name.len() + 2);
+        for part in [":", kind, ":", name] {
+            key.push_str(part);
+        }
+        key
+    }
+
+    /// The tag, with room for `more` bytes. Each call has a dozen of them written, so not by way of a formatter.
+    fn tagged(self, more: usize) -> String {
+        let digit = |number: u8| char::from(b'0' + number % 10);
+        let mut key = String::with_capacity(6 + more);
+        key.push_str("{s");
+        key.extend([digit(self.0 / 100), digit(self.0 / 10), digit(self.0)]);
+        key.push('}');
+        key
     }
 }
 
 /// The books of `account`.
 pub(super) fn books(account: &AccountId) -> String {
-    Shard::of(account).key("a", account)
+    Shard::of(account).key("a", account.as_str())
 }
 
 /// What is remembered of the sources of `account`.
 pub(super) fn sources(account: &AccountId) -> String {
-    Shard::of(account).key("src", account)
+    Shard::of(account).key("src", account.as_str())
 }
 
 /// What `account` owns: what stays for ever, or what was made in a spell and goes with it.
 pub(super) fn owned(account: &AccountId, spell: Option<Spell>) -> String {
     let kind = spell.map_or_else(|| "own".to_owned(), |spell| format!("own{}", spell.number()));
-    Shard::of(account).key(&kind, account)
+    Shard::of(account).key(&kind, account.as_str())
 }
 
 /// The record of `account`.
 pub(super) fn record(account: &AccountId) -> String {
-    Shard::of(account).key("r", account)
+    Shard::of(account).key("r", account.as_str())
 }
 
 /// The keys of `account`: details by hash.
 pub(super) fn keys(account: &AccountId) -> String {
-    Shard::of(account).key("k", account)
+    Shard::of(account).key("k", account.as_str())
 }
 
 /// Whose key a hash is: the account's name, or nothing for a service key. A hint that is written before the key and
@@ -114,13 +128,13 @@ pub(super) fn fence_beside(key: &str) -> String {
 pub(super) fn of_step(account: &AccountId, id: Id) -> [String; 5] {
     // Hashed once: this is on the path of every call.
     let shard = Shard::of(account);
-    let [books, sources] = ["a", "src"].map(|kind| shard.key(kind, account));
+    let [books, sources] = ["a", "src"].map(|kind| shard.key(kind, account.as_str()));
     [books, sources, shard.operations(id), shard.log(), shard.names()]
 }
 
 /// What `account` remembers under `name` of calls that belong together.
 pub(super) fn claim(account: &AccountId, name: ClaimName) -> String {
-    Shard::of(account).key("claim", format_args!("{account}:{}", name.hex()))
+    Shard::of(account).key("claim", &format!("{account}:{}", name.hex()))
 }
 
 /// What is remembered of operations of the shard of `account` in the hour of `id`.

@@ -16,7 +16,7 @@ use std::time::Duration;
 use ::redis::{
     Cmd, FromRedisValue, Pipeline, RedisError, RedisResult, Value, ValueCodec, from_redis_value,
 };
-use bytes::BytesMut;
+use bytes::{Buf as _, BytesMut};
 use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
@@ -26,6 +26,8 @@ use tokio_util::io::poll_read_buf;
 
 /// Memory for what is read, kept between replies; a larger reply takes what it needs.
 const READ_BYTES: usize = 4096;
+/// Most texts of a reply that is read without the codec.
+const WORDS_MAX: usize = 64;
 /// A buffer that grew beyond this for one large piece is not kept.
 const KEPT_BYTES: usize = 64 << 10;
 
@@ -82,8 +84,7 @@ impl Pipe {
         let connection = Connection {
             stream,
             shared: Arc::clone(&shared),
-            codec: ValueCodec::default(),
-            read: BytesMut::with_capacity(READ_BYTES),
+            replies: Replies::default(),
             written: Vec::new(),
             done: 0,
             alarm: None,
@@ -198,8 +199,7 @@ enum End {
 struct Connection<S> {
     stream: S,
     shared: Arc<Shared>,
-    codec: ValueCodec,
-    read: BytesMut,
+    replies: Replies,
     /// What is being written, and how far.
     written: Vec<u8>,
     done: usize,
@@ -248,18 +248,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Reads what is there. Ready when no more will come.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<RedisError> {
         loop {
-            if self.read.capacity() > KEPT_BYTES && self.read.is_empty() {
-                self.read = BytesMut::new();
+            if self.replies.read.capacity() > KEPT_BYTES && self.replies.read.is_empty() {
+                self.replies.read = BytesMut::new();
             }
-            self.read.reserve(READ_BYTES);
-            match ready!(poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.read)) {
+            self.replies.read.reserve(READ_BYTES);
+            match ready!(poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.replies.read)) {
                 Ok(0) => return Poll::Ready(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
                 Ok(_) => {}
                 Err(error) => return Poll::Ready(error.into()),
             }
             let mut state = self.shared.state();
             loop {
-                match self.codec.decode(&mut self.read) {
+                match self.replies.next() {
                     Ok(Some(reply)) => {
                         if !state.deliver(reply) {
                             let why = "a reply that nobody asked for";
@@ -313,6 +313,55 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 }
 
+/// What was read and not delivered yet.
+#[derive(Default)]
+struct Replies {
+    read: BytesMut,
+    codec: ValueCodec,
+    /// Whether the codec has a part of a reply.
+    is_within: bool,
+}
+
+impl Replies {
+    /// The next reply, if all of it has come.
+    fn next(&mut self) -> RedisResult<Option<Value>> {
+        if !self.is_within
+            && let Some((reply, length)) = words(&self.read)
+        {
+            self.read.advance(length);
+            return Ok(Some(reply));
+        }
+        let reply = self.codec.decode(&mut self.read)?;
+        // What it has of a reply that it could not finish is its own.
+        self.is_within = reply.is_none();
+        Ok(reply)
+    }
+}
+
+/// A list of texts at the start of `bytes`, and its length; nothing if there is something else, or not all of it. This is
+/// what scripts answer, and reading it so takes a tenth of what the codec takes.
+fn words(bytes: &[u8]) -> Option<(Value, usize)> {
+    let mut rest = bytes;
+    let count = number(&mut rest, b'*').filter(|count| *count <= WORDS_MAX)?;
+    let mut words = Vec::with_capacity(count);
+    for _ in 0..count {
+        let length = number(&mut rest, b'$')?;
+        let (word, after) = rest.split_at_checked(length)?;
+        words.push(Value::BulkString(word.to_vec()));
+        rest = after.strip_prefix(b"\r\n")?;
+    }
+    Some((Value::Array(words), bytes.len() - rest.len()))
+}
+
+/// A line of `kind` and a number that is not negative.
+fn number(rest: &mut &[u8], kind: u8) -> Option<usize> {
+    let line = rest.strip_prefix(&[kind])?;
+    // A server writes at most twenty digits.
+    let digits = line.iter().take(20).take_while(|byte| byte.is_ascii_digit()).count();
+    *rest = line[digits..].strip_prefix(b"\r\n")?;
+    std::str::from_utf8(&line[..digits]).ok()?.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use ::redis::cmd;
@@ -343,16 +392,38 @@ mod tests {
         let ping = cmd("PING");
         let serve = async {
             heard(&mut server, 3).await;
-            for byte in b":1\r\n$2\r\nhi\r\n-ERR no\r\n" {
+            for byte in b"*2\r\n$2\r\nhi\r\n$0\r\n\r\n$2\r\nhi\r\n-ERR no\r\n" {
                 server.write_all(&[*byte]).await.unwrap();
                 tokio::task::yield_now().await;
             }
         };
         let (one, two, three, ()) =
             tokio::join!(pipe.ask(&ping), pipe.ask(&ping), pipe.ask(&ping), serve);
-        assert_eq!(one.unwrap(), Value::Int(1));
-        assert_eq!(two.unwrap(), Value::BulkString(b"hi".to_vec()));
+        let text = |text: &str| Value::BulkString(text.into());
+        assert_eq!(one.unwrap(), Value::Array(vec![text("hi"), text("")]));
+        assert_eq!(two.unwrap(), text("hi"));
         assert_eq!(three.unwrap_err().code(), Some("ERR"));
+    }
+
+    #[test]
+    fn lists_of_texts_are_read_as_the_codec_reads_them() {
+        for reply in ["*0\r\n", "*1\r\n$0\r\n\r\n", "*2\r\n$4\r\na\r\nb\r\n$3\r\nabc\r\n"] {
+            let whole = ::redis::parse_redis_value(reply.as_bytes()).unwrap();
+            assert_eq!(words(format!("{reply}:1\r\n").as_bytes()), Some((whole, reply.len())));
+            for cut in 0..reply.len() {
+                assert_eq!(words(&reply.as_bytes()[..cut]), None, "{cut} bytes of {reply:?}");
+            }
+        }
+        for other in [
+            ":1\r\n",
+            "*1\r\n:1\r\n",
+            "*-1\r\n",
+            "*1\r\n$-1\r\n",
+            "$2\r\nhi\r\n",
+            "*99999999999999999999\r\n",
+        ] {
+            assert_eq!(words(other.as_bytes()), None, "{other:?}");
+        }
     }
 
     #[tokio::test]

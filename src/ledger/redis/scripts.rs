@@ -1,6 +1,6 @@
 //! The scripts: their texts put together, and their arguments.
 
-use ::redis::{Cmd, Script, cmd};
+use ::redis::{Cmd, Script};
 
 use super::{keys, text};
 use crate::credit::{AccountId, ClaimName, Claims, Id, Job, Operation, Period, Timestamp, Work};
@@ -14,6 +14,10 @@ const CLAIM: &str = include_str!("claim.lua");
 const DELIVERED: &str = include_str!("delivered.lua");
 const CHANGE: &str = include_str!("change.lua");
 const PROBE: &str = include_str!("probe.lua");
+
+/// What most calls of a script need.
+const USUAL_WORDS: usize = 24;
+const USUAL_BYTES: usize = 512;
 
 /// The scripts of one engine.
 pub(super) struct Scripts {
@@ -77,8 +81,10 @@ impl Scripts {
     ) -> Cmd {
         let script = if resolves(operation) { &self.settle } else { &self.apply };
         let mut call = script.call(named);
-        call.arg(5).arg(&keys::of_step(account, id)).arg(&heading(account, id, now));
-        call.arg(operation.step()).arg(fingerprint).arg(arguments(operation));
+        call.arg(5).arg(&keys::of_step(account, id));
+        heading(&mut call, account, id, now);
+        call.arg(&*operation.step()).arg(fingerprint).arg(name(operation));
+        terms(&mut call, operation);
         call
     }
 
@@ -98,7 +104,7 @@ impl Scripts {
                 call.map_or_else(|| own[2].clone(), |call| keys::operations(account, call));
             [claim, memory]
         };
-        let told = |is_asked: bool, call: Option<Id>| match call {
+        let named_call = |is_asked: bool, call: Option<Id>| match call {
             _ if !is_asked => String::new(),
             None => "-".to_owned(),
             Some(call) => text::id(call),
@@ -107,10 +113,11 @@ impl Scripts {
         let mut call = self.claim.call(named);
         call.arg(9).arg(&own).arg(&claim(claims.key, known[0]));
         call.arg(&claim(claims.task.map(|task| task.name), known[1]));
-        call.arg(&heading(account, id, now)).arg(hold.step()).arg(fingerprints);
-        call.arg(told(claims.key.is_some(), known[0]));
-        call.arg(told(claims.task.is_some(), known[1])).arg(calls).arg(millis);
-        call.arg(&arguments(hold)[1..]);
+        heading(&mut call, account, id, now);
+        call.arg(&*hold.step()).arg(fingerprints);
+        call.arg(named_call(claims.key.is_some(), known[0]));
+        call.arg(named_call(claims.task.is_some(), known[1])).arg(calls).arg(millis);
+        terms(&mut call, hold);
         call
     }
 
@@ -141,8 +148,9 @@ impl Scripts {
     ) -> Cmd {
         let mut call = self.apply_if_owned.call(named);
         call.arg(5 + places.len()).arg(&keys::of_step(account, id)).arg(places);
-        call.arg(&heading(account, id, now));
-        call.arg(operation.step()).arg(fingerprint).arg(arguments(operation));
+        heading(&mut call, account, id, now);
+        call.arg(&*operation.step()).arg(fingerprint).arg(name(operation));
+        terms(&mut call, operation);
         for thing in things {
             call.arg(thing.bytes());
         }
@@ -162,7 +170,8 @@ impl Scripts {
         let mut call = self.change.call(named);
         call.arg(7).arg(&keys::of_step(account, id));
         call.arg(keys::record(account)).arg(keys::keys(account));
-        call.arg(&heading(account, id, now)).arg(fingerprint).arg(change);
+        heading(&mut call, account, id, now);
+        call.arg(fingerprint).arg(change);
         call
     }
 }
@@ -174,10 +183,12 @@ impl Text {
     }
 
     fn call(&self, named: Named) -> Cmd {
+        let mut call = Cmd::with_capacity(USUAL_WORDS, USUAL_BYTES);
         match named {
-            Named::ByHash => cmd("EVALSHA").arg(&self.hash).to_owned(),
-            Named::Whole => cmd("EVAL").arg(&self.text).to_owned(),
-        }
+            Named::ByHash => call.arg("EVALSHA").arg(&self.hash),
+            Named::Whole => call.arg("EVAL").arg(&self.text),
+        };
+        call
     }
 }
 
@@ -219,76 +230,93 @@ fn resolves(operation: &Operation) -> bool {
     }
 }
 
-fn heading(account: &AccountId, id: Id, now: Option<Timestamp>) -> [String; 4] {
-    let now = now.map_or_else(String::new, |now| now.millis().to_string());
-    [account.to_string(), now, text::id(id), id.made_at().millis().to_string()]
+fn heading(call: &mut Cmd, account: &AccountId, id: Id, now: Option<Timestamp>) {
+    call.arg(account.as_str());
+    match now {
+        Some(now) => call.arg(now.millis()),
+        None => call.arg(""),
+    };
+    call.arg(&id.digits()[..]).arg(id.made_at().millis());
+}
+
+/// What an operation is called.
+fn name(operation: &Operation) -> &'static str {
+    match operation {
+        Operation::Grant { .. } => "grant",
+        Operation::Gate { .. } => "gate",
+        Operation::Plan { .. } => "plan",
+        Operation::Hold { .. } => "hold",
+        Operation::Extend { .. } => "extend",
+        Operation::Settle { .. } => "settle",
+        Operation::Release => "release",
+        Operation::Charge { .. } => "charge",
+        Operation::Correct { .. } => "correct",
+        Operation::Void { .. } => "void",
+    }
+}
+
+/// The arguments of an operation.
+fn terms(call: &mut Cmd, operation: &Operation) {
+    // A duration beyond the calendar ends with the calendar.
+    let duration = |millis: u64| millis.min(Timestamp::MAX.millis().unsigned_abs());
+    match operation {
+        Operation::Grant { source, kind, start, end, amount } => {
+            call.arg(source.as_str()).arg(text::kind(*kind));
+            call.arg(start.millis()).arg(end.millis()).arg(amount.micros());
+        }
+        Operation::Gate { until, version } => {
+            call.arg(until.millis()).arg(version);
+        }
+        Operation::Plan { allowance } => {
+            call.arg(allowance.micros());
+        }
+        Operation::Hold { amount, ttl_millis, version, period } => {
+            call.arg(amount.micros()).arg(duration(*ttl_millis)).arg(version);
+            month(call, period.as_ref());
+        }
+        Operation::Extend { more, ttl_millis, done, .. } => {
+            call.arg(more.micros()).arg(duration(*ttl_millis)).arg(done.micros());
+        }
+        Operation::Settle { amount, work, job } => {
+            call.arg(amount.micros());
+            told(call, work.as_ref());
+            begun(call, job.as_ref());
+        }
+        Operation::Release => {}
+        Operation::Charge { amount, period, work, job } => {
+            call.arg(amount.micros());
+            told(call, work.as_ref());
+            begun(call, job.as_ref());
+            month(call, period.as_ref());
+        }
+        Operation::Correct { call: corrected, amount, work } => {
+            call.arg(&corrected.digits()[..]).arg(amount.micros());
+            told(call, work.as_ref());
+        }
+        Operation::Void { source, total } => {
+            call.arg(source.as_str()).arg(total.micros());
+        }
+    }
+}
+
+fn month(call: &mut Cmd, period: Option<&Period>) {
+    if let Some(Period { start, end, allowance }) = period {
+        call.arg(start.millis()).arg(end.millis()).arg(allowance.micros());
+    }
 }
 
 /// What a call is charged for, as one word.
-fn told(work: Option<&Work>) -> String {
-    work.map_or_else(|| "-".to_owned(), Work::to_string)
+fn told(call: &mut Cmd, work: Option<&Work>) {
+    match work {
+        Some(work) => call.arg(work.to_string()),
+        None => call.arg("-"),
+    };
 }
 
 /// The job that a call began, as one word.
-fn begun(job: Option<&Job>) -> String {
-    job.map_or_else(|| "-".to_owned(), Job::to_string)
-}
-
-fn arguments(operation: &Operation) -> Vec<String> {
-    let millis = |at: &Timestamp| at.millis().to_string();
-    // A duration beyond the calendar ends with the calendar.
-    let duration = |millis: u64| millis.min(Timestamp::MAX.millis().unsigned_abs()).to_string();
-    let month = |period: Option<&Period>| {
-        period.map_or_else(Vec::new, |Period { start, end, allowance }| {
-            vec![millis(start), millis(end), allowance.micros().to_string()]
-        })
+fn begun(call: &mut Cmd, job: Option<&Job>) {
+    match job {
+        Some(job) => call.arg(job.to_string()),
+        None => call.arg("-"),
     };
-    match operation {
-        Operation::Grant { source, kind, start, end, amount } => vec![
-            "grant".into(),
-            source.to_string(),
-            text::kind(*kind).into(),
-            millis(start),
-            millis(end),
-            amount.micros().to_string(),
-        ],
-        Operation::Gate { until, version } => {
-            vec!["gate".into(), millis(until), version.to_string()]
-        }
-        Operation::Plan { allowance } => vec!["plan".into(), allowance.micros().to_string()],
-        Operation::Hold { amount, ttl_millis, version, period } => {
-            let words = vec![
-                "hold".into(),
-                amount.micros().to_string(),
-                duration(*ttl_millis),
-                version.to_string(),
-            ];
-            [words, month(period.as_ref())].concat()
-        }
-        Operation::Extend { more, ttl_millis, done, .. } => vec![
-            "extend".into(),
-            more.micros().to_string(),
-            duration(*ttl_millis),
-            done.micros().to_string(),
-        ],
-        Operation::Settle { amount, work, job } => {
-            let (work, job) = (told(work.as_ref()), begun(job.as_ref()));
-            vec!["settle".into(), amount.micros().to_string(), work, job]
-        }
-        Operation::Release => vec!["release".into()],
-        Operation::Charge { amount, period, work, job } => {
-            let (work, job) = (told(work.as_ref()), begun(job.as_ref()));
-            let words = vec!["charge".into(), amount.micros().to_string(), work, job];
-            [words, month(period.as_ref())].concat()
-        }
-        Operation::Correct { call, amount, work } => vec![
-            "correct".into(),
-            text::id(*call),
-            amount.micros().to_string(),
-            told(work.as_ref()),
-        ],
-        Operation::Void { source, total } => {
-            vec!["void".into(), source.to_string(), total.micros().to_string()]
-        }
-    }
 }

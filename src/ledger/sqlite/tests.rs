@@ -403,6 +403,42 @@ fn with_sql(path: &Path, sql: &str) {
 }
 
 #[tokio::test]
+async fn a_file_of_the_version_before_goes_on() {
+    let mut bench = Bench::new();
+    bench.account_with(5).await;
+    let (open, settled) = (bench.id(), bench.id());
+    for call in [open, settled] {
+        assert_eq!(bench.apply(call, hold(1)).await, Ok(Done::Held));
+    }
+    let charged = bench.apply(settled, settle(1)).await;
+    let before = bench.held().await;
+    bench.store.take().unwrap().close().await;
+    // What that version did not have.
+    with_sql(
+        &bench.path(),
+        "DROP TABLE job; DROP TABLE claim; DROP TABLE owned;
+         ALTER TABLE record DROP COLUMN when_exhausted",
+    );
+    bench.open();
+    assert_eq!(bench.held().await, before);
+    let record = bench.store().record(&account()).await.unwrap().unwrap();
+    assert_eq!(record.when_exhausted, None);
+    // What was done before is known, and what is new works.
+    assert_eq!(bench.apply(settled, settle(1)).await, charged);
+    let job = Some("openai/resp_1;input=1".parse().unwrap());
+    let amount = Credits::whole(1);
+    let began = bench.apply(open, Operation::Settle { amount, work: None, job }).await;
+    assert_eq!(began, charged);
+    bench.reopen().await;
+    let id = bench.id();
+    let correct = Operation::Correct { call: open, amount: Credits::whole(9), work: None };
+    let corrected = bench.apply(id, correct).await;
+    let (before, charged, owed) = (amount, Credits::whole(9), Credits::whole(5));
+    assert_eq!(corrected, Ok(Done::Corrected { before, charged, owed }));
+    bench.assert_clean().await;
+}
+
+#[tokio::test]
 async fn holds_may_arrive_in_another_order_than_their_ids() {
     let mut bench = Bench::new();
     bench.account_with(5).await;

@@ -14,6 +14,7 @@ fn chunked(body: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(clippy::too_many_lines, reason = "a table")]
 async fn no_bytes_are_read_in_two_ways() {
     let world = setup().start().await;
     let post = format!("POST {CHAT} HTTP/1.1");

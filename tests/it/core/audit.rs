@@ -104,6 +104,32 @@ impl Audit {
         check(open.iter().all(|id| self.holds.contains_key(id)), "2: other open holds")
     }
 
+    fn expired(&mut self, hold: Id, done: i64, parts: &[Part]) -> Result<(), String> {
+        let own = self.unreserve(hold)?;
+        if done == 0 {
+            self.unpaid.insert(hold);
+        }
+        check(sum(parts) == done, "2: expired with another charge than its work")?;
+        let foreign = split(parts, &own).1;
+        check(foreign.is_empty(), "8: an expired hold took what it did not hold")?;
+        parts.iter().try_for_each(|p| self.lot(p.lot).map(|l| l.used += p.amount.signed()))
+    }
+
+    fn corrected(&mut self, fact: &Fact) -> Result<(), String> {
+        let Fact::Correct { charged, before, back, repaid, lost, parts, owed, .. } = fact else {
+            return Ok(());
+        };
+        let came_back = sum(back) + repaid.signed() + lost.signed();
+        let taken = sum(parts) + owed.signed();
+        check(before.signed() + taken - came_back == charged.signed(), "1: a correction")?;
+        check(came_back == 0 || taken == 0, "a correction both ways")?;
+        self.debt += owed.signed() - repaid.signed();
+        for part in back {
+            self.lot(part.lot)?.used -= part.amount.signed();
+        }
+        self.leave(parts, |lot, amount| lot.used += amount)
+    }
+
     fn fact(&mut self, fact: &Fact) -> Result<(), String> {
         match fact {
             Fact::Grant { source, lot, lot_kind, start, end, amount, repaid } => {
@@ -138,39 +164,10 @@ impl Audit {
             Fact::Charge { hold, charged, parts, owed, work: _, job: _ } => {
                 self.charged(*hold, charged.signed(), parts, owed.signed())
             }
-            Fact::Correct {
-                hold: _,
-                charged,
-                before,
-                back,
-                repaid,
-                lost,
-                parts,
-                owed,
-                work: _,
-            } => {
-                let came_back = sum(back) + repaid.signed() + lost.signed();
-                let taken = sum(parts) + owed.signed();
-                check(before.signed() + taken - came_back == charged.signed(), "1: a correction")?;
-                check(came_back == 0 || taken == 0, "a correction both ways")?;
-                self.debt += owed.signed() - repaid.signed();
-                for part in back {
-                    self.lot(part.lot)?.used -= part.amount.signed();
-                }
-                self.leave(parts, |lot, amount| lot.used += amount)
-            }
+            Fact::Correct { .. } => self.corrected(fact),
             Fact::Release { hold } => self.given_up(*hold),
             Fact::HoldExpired { hold, done, parts, .. } => {
-                let own = self.unreserve(*hold)?;
-                if done.is_zero() {
-                    self.unpaid.insert(*hold);
-                }
-                check(sum(parts) == done.signed(), "2: expired with another charge than its work")?;
-                check(
-                    split(parts, &own).1.is_empty(),
-                    "8: an expired hold took what it did not hold",
-                )?;
-                parts.iter().try_for_each(|p| self.lot(p.lot).map(|l| l.used += p.amount.signed()))
+                self.expired(*hold, done.signed(), parts)
             }
             Fact::LotExpired { lot, amount } => {
                 let at = self.at;

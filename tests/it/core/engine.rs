@@ -92,7 +92,7 @@ async fn replay(path: &std::path::Path, history: &History, seed: u64) -> usize {
             continue;
         }
         if reply.outcome.is_ok() || matches!(call.operation, Operation::Release) {
-            done.insert((id, call.operation.step()));
+            done.insert((id, call.operation.step().into_owned()));
         }
         assert_eq!(reply, expected.reply, "seed {seed}, step {place}: {:?}", call.operation);
         remember(&mut sources, call.operation.source(), &expected);

@@ -88,16 +88,16 @@ pub(crate) fn vast() -> impl Strategy<Value = History> {
 }
 
 /// Histories with as many holds as an account may have, twice within the time for which expired ones are
-/// remembered.
+/// remembered, and with more jobs than may be corrected.
 pub(crate) fn crowded() -> impl Strategy<Value = History> {
     let amount = (0..=3_u64).boxed();
     let rest = prop::collection::vec(step(amount.clone(), amount), 30..=60);
-    (crowd(), rest.clone(), crowd(), rest).prop_map(|(crowd, rest, more, end)| {
+    (crowd(), rest.clone(), crowd(), jobs(), rest).prop_map(|(crowd, rest, more, jobs, end)| {
         let gate = Call::Gate { open_for: 300 * DAY, newer: true };
         let open = vec![Step { wait: Wait::Millis(0), call: gate.clone(), later: 0 }];
         let expire = vec![Step { wait: Wait::Millis(DAY), call: gate, later: 0 }];
         let first = [grown(20), crowd, rest.clone(), expire.clone()].concat();
-        opened([first, open, grown(30), more, expire, rest, end].concat())
+        opened([first, open, grown(30), more, jobs, expire, rest, end].concat())
     })
 }
 
@@ -112,6 +112,17 @@ fn crowd() -> impl Strategy<Value = Vec<Step>> {
         }
     });
     prop::collection::vec(hold, 1001..=1005)
+}
+
+/// Calls that were let through and began a job, between corrections of earlier ones.
+fn jobs() -> impl Strategy<Value = Vec<Step>> {
+    let step = |call| Step { wait: Wait::Millis(1), call, later: 0 };
+    let charge = (0..=1_u64).prop_map(move |amount| {
+        step(Call::Charge { id: Which::New, amount, period: Month::None, job: true })
+    });
+    let correct = (0..300_usize, 0..=3_u64)
+        .prop_map(move |(nth, amount)| step(Call::Correct { nth, amount }));
+    prop::collection::vec(prop_oneof![19 => charge, 1 => correct], 300..=320)
 }
 
 /// All that an account may have is used, almost as much is owed, and then the money for it is asked back.

@@ -47,6 +47,8 @@ struct Terms {
     source: Option<SourceId>,
     start: Timestamp,
     end: Timestamp,
+    /// It had nothing left when something was written, and nothing could come back to it.
+    forgotten: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -66,6 +68,8 @@ struct Granted {
     amount: i128,
     voided: i128,
     owed: i128,
+    /// What was taken out of the lot.
+    taken: i128,
 }
 
 /// Work that goes on: what it was charged, and where that came from, the first first.
@@ -109,9 +113,12 @@ impl Model {
         let now = now.max(self.clock);
         self.wrote = false;
         self.carry_out_due(now);
+        self.forget(now);
         let outcome = self.operate(id, operation, now);
         self.wrote |= outcome.as_ref().is_ok_and(always_writes);
+        self.forget(now);
         self.carry_out_due(now);
+        self.forget(now);
         if self.wrote {
             self.clock = now;
         }
@@ -128,6 +135,7 @@ impl Model {
             seen.open_period(period, now);
         }
         seen.carry_out_due(now);
+        seen.forget(now);
         if seen.wrote {
             seen.clock = now;
         }
@@ -200,6 +208,21 @@ impl Model {
             let repaid = self.take(self.debt, &self.usable(now), Place::Repaid);
             self.debt -= repaid;
             self.wrote |= repaid > 0;
+        }
+    }
+
+    /// Lots with nothing left are forgotten when something is written, but for those to which credits may come back: the
+    /// current plan's, those that paid for an open job, and all while such a job left a debt.
+    fn forget(&mut self, now: Timestamp) {
+        let jobs: Vec<_> = self.open_jobs(now).cloned().collect();
+        let may_return = |no| {
+            jobs.iter().any(|job| job.owed > 0 || job.paid.iter().any(|(paid, _)| *paid == no))
+        };
+        let is_needed =
+            |lot: &Terms| now < lot.end && (lot.kind == LotKind::Plan || may_return(lot.no));
+        let empty: Vec<_> = self.lots.iter().map(|lot| self.remaining(lot.no) == 0).collect();
+        for (lot, is_empty) in self.lots.iter_mut().zip(empty) {
+            lot.forgotten |= self.wrote && is_empty && !is_needed(lot);
         }
     }
 

@@ -95,6 +95,7 @@ fn same_books(account: &Account, model: &Model, now: Timestamp) -> Result<(), St
     // What is forgotten when the next entry is written counts as forgotten.
     account.lots.retain(|lot| !lot.remaining.is_zero() || now < lot.end);
     account.expired.retain(|hold| now < hold.settle_until);
+    account.jobs.retain(|job| now < job.correct_until);
     same("balance", &account.balance(), &model.balance())?;
     same("books", &account, &model.account(account.seq, now))
 }

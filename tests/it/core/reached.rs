@@ -203,9 +203,8 @@ fn name_of(done: &Done) -> &'static str {
         Done::Held => "held",
         Done::Extended => "extended",
         Done::Settled { owed, .. } if owed.is_zero() => "settled",
-        Done::Settled { .. } => "owed",
         Done::Corrected { owed, .. } if owed.is_zero() => "corrected",
-        Done::Corrected { .. } => "owed",
+        Done::Settled { .. } | Done::Corrected { .. } => "owed",
         Done::Released => "released",
         Done::Voided { .. } => "voided",
     }

@@ -1,5 +1,6 @@
 //! What an account lives through, told with numbers that a person can check. Each step goes to the model too.
 
+mod jobs;
 mod let_through;
 
 use chrono::DateTime;

@@ -111,8 +111,8 @@ async fn repeat(
     let mut seen = HashSet::new();
     for (id, operation) in asked.iter().rev() {
         let fresh = id.made_at().after_millis(REMEMBERED_MILLIS) >= now;
-        let known = side.memory.contains_key(&(*id, operation.step()));
-        if !fresh || !known || !seen.insert((*id, operation.step())) {
+        let known = side.memory.contains_key(&(*id, operation.step().into_owned()));
+        if !fresh || !known || !seen.insert((*id, operation.step().into_owned())) {
             continue;
         }
         let expected = side.ask(*id, operation, now).await?;
@@ -143,6 +143,10 @@ async fn same_texts(old: &str, new: &str, now: Timestamp) {
             Some(found) => assert_eq!(found, memory, "{key}"),
             None => assert!(old, "{key} is missing"),
         }
+    }
+    // When something is due next may be known better after a move, or not yet.
+    for texts in [&mut moved, &mut written].into_iter().flat_map(BTreeMap::values_mut) {
+        texts.retain(|text| text.first().is_none_or(|field| field != "x"));
     }
     assert_eq!(moved, written);
 }

@@ -81,6 +81,33 @@ async fn many_callers_of_many_gateways_get_exactly_what_is_there() {
     assert!(gateways[1].audit().await.unwrap().is_clean());
 }
 
+/// Several gateways see the end of one job at once, each under an id of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_is_corrected_once_by_many_gateways() {
+    let server = Server::start(&[]);
+    let gateways = [open(&server).await, open(&server).await];
+    let account = funded(&gateways[0], "acc", 100).await;
+    let (amount, job) = (Credits::whole(50), Some("openai/resp_1;input=1".parse().unwrap()));
+    for round in 1..=8 {
+        let call = new_id();
+        let begun = Operation::Charge { amount, period: None, work: None, job: job.clone() };
+        gateways[0].apply(&account, call, begun).await.unwrap().outcome.unwrap();
+        let mut seen = JoinSet::new();
+        for number in 0..16 {
+            let (ledger, account) = (gateways[number % 2].clone(), account.clone());
+            let correct = Operation::Correct { call, amount: Credits::whole(1), work: None };
+            seen.spawn(async move { ledger.apply(&account, new_id(), correct).await.unwrap() });
+        }
+        let outcomes: Vec<_> = seen.join_all().await.into_iter().map(|it| it.outcome).collect();
+        assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
+        let late = |outcome: &&Result<_, _>| **outcome == Err(Refusal::AlreadyResolved);
+        assert_eq!(outcomes.iter().filter(late).count(), 15);
+        let books = gateways[1].read(&account, None).await.unwrap().unwrap();
+        assert_eq!(books.funds(now()).purchased, Credits::whole(100 - round));
+    }
+    assert!(gateways[1].audit().await.unwrap().is_clean());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_script_is_loaded_again_when_the_server_has_forgotten_it() {
     let server = Server::start(&[]);

@@ -20,7 +20,11 @@ async fn world(first: SocketAddr, second: SocketAddr) -> World {
 }
 
 fn setup(first: SocketAddr, second: SocketAddr) -> Setup {
-    Setup::new().account("a", 100).upstream(first).fallback(second, "second-key")
+    Setup::new()
+        .set("provider.openai.tenancy", "'off'")
+        .account("a", 100)
+        .upstream(first)
+        .fallback(second, "second-key")
 }
 
 fn attempts(metrics: &std::collections::BTreeMap<String, u64>, address: u32, outcome: &str) -> u64 {
@@ -108,16 +112,16 @@ async fn where_all_fail_the_last_answer_is_passed_on_and_nothing_is_charged() {
 
     // An answer says more than none.
     let (first, second) = (Canned::start(LIMITED).await, Canned::start(SILENT).await);
-    let world_of_one = world(first.address, second.address).await;
-    let answer = world_of_one.chat("a").send().await;
+    let answering = world(first.address, second.address).await;
+    let answer = answering.chat("a").send().await;
     assert_eq!((answer.status.as_u16(), answer.header("x-first")), (429, Some("yes")));
     assert_eq!(second.heads().len(), 1);
 
     let (first, second) = (Canned::start(SILENT).await, Canned::start(SILENT).await);
-    let world_of_none = world(first.address, second.address).await;
-    let answer = world_of_none.chat("a").send().await;
+    let silent = world(first.address, second.address).await;
+    let answer = silent.chat("a").send().await;
     assert_eq!((answer.status.as_u16(), answer.code().as_str()), (502, "provider_unreachable"));
-    assert_eq!(world_of_none.left("a").await, 100);
+    assert_eq!(silent.left("a").await, 100);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,5 +1,5 @@
 use proptest::prelude::*;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
 use tokio_tungstenite::tungstenite::protocol::frame::{CloseFrame, Frame as Known, Utf8Bytes};
 
 use super::*;
@@ -83,10 +83,10 @@ fn long_messages_are_read() {
     for length in [125, 126, 65_535, 65_536, 200_000] {
         let payload = vec![b'x'; length];
         for mask in [None, Some([9, 8, 7, 6])] {
-            let bytes = known(payload.clone(), OpCode::Data(Data::Binary), true, mask);
+            let bytes = known(payload.clone(), Data::Binary, true, mask);
             assert_eq!(read(&bytes, &[1, 3]).unwrap().0, [payload.as_slice()], "{length}");
         }
-        let bytes = known(payload.clone(), OpCode::Data(Data::Text), true, None);
+        let bytes = known(payload.clone(), Data::Text, true, None);
         assert_eq!(text(&payload), bytes, "{length}");
     }
 }

@@ -21,7 +21,7 @@ fn charged_for(words: &mut Words<'_>) -> Result<(Option<Work>, Option<Job>), Unr
     let (mut work, mut job) = (None, None);
     while let Some(word) = words.rest() {
         match word.strip_prefix(JOB) {
-            Some(word) => job = Some(parsed(word)?),
+            Some(named) => job = Some(parsed(named)?),
             None => work = Some(parsed(word)?),
         }
     }

@@ -158,9 +158,10 @@ impl Resolver {
         );
         let holds = account.holds.iter().map(|hold| hold.deadline);
         let expired = account.expired.iter().map(|hold| hold.settle_until);
+        let jobs = account.jobs.iter().map(|job| job.correct_until);
         let lots = account.lots.iter().flat_map(|lot| [lot.start, lot.end]);
         let rest = [Some(account.gate_until), month.map(|month| month.end)].into_iter().flatten();
-        let all = holds.chain(expired).chain(lots).chain(rest).map(Timestamp::millis);
+        let all = holds.chain(expired).chain(jobs).chain(lots).chain(rest).map(Timestamp::millis);
         let mut ahead: Vec<_> = all.filter(|at| (now..now + 400 * DAY).contains(at)).collect();
         ahead.sort_unstable();
         ahead.dedup();

@@ -91,17 +91,13 @@ impl Model {
             granted: credits(old.amount),
             expired: credits(self.at(old.lot, Place::Expired)),
             voided: credits(old.voided),
-            reclaimed: credits(self.at(old.lot, Place::Voided) + old.owed),
+            reclaimed: credits(old.taken + old.owed),
         })
     }
 
     /// The account as the core would store it at `now`, as entry number `seq`.
     pub(in crate::core) fn account(&self, seq: u64, now: Timestamp) -> Account {
-        let kept = |lot: &&Terms| {
-            let paid = |job: &&Begun| job.paid.iter().any(|(no, _)| *no == lot.no);
-            let open_for_more = lot.kind == LotKind::Plan || self.open_jobs(now).any(|j| paid(&j));
-            self.remaining(lot.no) > 0 || (now < lot.end && open_for_more)
-        };
+        let kept = |lot: &&Terms| self.remaining(lot.no) > 0 || (now < lot.end && !lot.forgotten);
         let mut lots: Vec<_> = self.lots.iter().filter(kept).map(|lot| self.lot(lot)).collect();
         lots.sort_by_key(|lot| (priority(lot.kind), lot.end, lot.start, lot.no));
         Account {

@@ -79,6 +79,8 @@ impl Model {
         } else {
             return Err(Refusal::AlreadyResolved);
         };
+        // What was written before in this step has forgotten what was empty then.
+        self.forget(now);
         let (own, mut paid) = self.pay(charge, &self.parts_of(id));
         self.end_hold(id);
         let (overrun, more) = self.pay(charge - own, &self.usable(now));
@@ -117,6 +119,7 @@ impl Model {
         if self.debt + owed > MAX {
             return Err(Refusal::TooMuch);
         }
+        self.forget(now);
         let (_, paid) = self.pay(amount, &free);
         self.debt += owed;
         self.begin(id, job, (amount, owed, paid), now);

@@ -60,10 +60,10 @@ impl Model {
             }
         }
         let mut homeless = left + unowed - unpaid;
-        // Only lots that the books still have: those with something left, the plan's, and those of open jobs.
-        let kept: Vec<u32> = before.account(0, now).lots.iter().map(|lot| lot.no).collect();
-        for lot in self.open_lots(now).into_iter().filter(|lot| kept.contains(lot)) {
-            homeless -= self.refill(lot, homeless);
+        for lot in self.open_lots(now) {
+            if self.lots.iter().any(|terms| terms.no == lot && !terms.forgotten) {
+                homeless -= self.refill(lot, homeless);
+            }
         }
         if self.debt > MAX || self.in_lots() > MAX {
             *self = before;

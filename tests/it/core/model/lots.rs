@@ -23,7 +23,7 @@ impl Model {
             return Err(Refusal::TooMuch);
         }
         let (lot, repaid) = self.open_lot(kind, Some(source), (start, end), amount);
-        let granted = Granted { lot, kind, start, end, amount, voided: 0, owed: 0 };
+        let granted = Granted { lot, kind, start, end, amount, voided: 0, owed: 0, taken: 0 };
         self.sources.insert(source.clone(), granted);
         Ok(Done::Granted { lot, repaid: credits(repaid) })
     }
@@ -57,7 +57,12 @@ impl Model {
             return Err(Refusal::TooMuch);
         }
         self.wrote |= due > 0;
-        let asked = Granted { voided: old.voided + due, owed: old.owed + owed, ..old };
+        let asked = Granted {
+            voided: old.voided + due,
+            owed: old.owed + owed,
+            taken: old.taken + taken,
+            ..old
+        };
         self.sources.insert(source.clone(), asked);
         Ok(Done::Voided { taken: credits(taken), owed: credits(owed) })
     }
@@ -87,7 +92,7 @@ impl Model {
         amount: i128,
     ) -> (u32, i128) {
         let no = u32::try_from(self.lots.len()).unwrap() + 1;
-        self.lots.push(Terms { no, kind, source: source.cloned(), start, end });
+        self.lots.push(Terms { no, kind, source: source.cloned(), start, end, forgotten: false });
         self.put(no, Place::Free, amount);
         let repaid = self.take(self.debt, &[(no, Place::Free)], Place::Repaid);
         self.debt -= repaid;
