@@ -24,7 +24,7 @@ use crate::config::{Config, Environment, Name, Secret, SecretError, SecretSource
 use crate::cores::Cores;
 use crate::credit::Timestamp;
 use crate::directory::Directory;
-use crate::gateway::{self, At, Gateway, Settings, Tenancy, Upstream};
+use crate::gateway::{self, At, Gateway, Settings, Sockets, Tenancy, Upstream};
 use crate::ledger::{Clock, Ledger, Settler};
 use crate::metrics::Metrics;
 use crate::{server, sim, telemetry};
@@ -79,6 +79,7 @@ pub struct App {
     ready: Arc<AtomicBool>,
     /// Every client has been served: nothing is read on for those that left.
     served: CancellationToken,
+    sockets: Sockets,
     /// What was made is written down behind the answers.
     tenancy: Tenancy,
     serving: Serving,
@@ -103,8 +104,7 @@ impl App {
         let admin_listener = bind(config.admin_listen, "`admin_listen`").await?;
         let (gateway_at, admin_at) = (listener.local_addr()?, admin_listener.local_addr()?);
 
-        let config = Arc::new(config);
-        let clock: Clock = Arc::new(now);
+        let (config, clock): (_, Clock) = (Arc::new(config), Arc::new(now));
         let cores = Cores::start(config.limits.threads()).context("no thread could be started")?;
         let ledger::Opened { ledger, journal, archiving } =
             ledger::open(&config, env, &clock, &metrics, cores.all()).await?;
@@ -121,7 +121,7 @@ impl App {
             Arc::clone(&metrics),
             Arc::clone(&clock),
         );
-        let (served, tenancy) = (gateway.served(), gateway.tenancy());
+        let (served, sockets, tenancy) = (gateway.served(), gateway.sockets(), gateway.tenancy());
         let admin = Admin {
             config: Arc::clone(&config),
             ledger: ledger.clone(),
@@ -160,6 +160,7 @@ impl App {
             settler,
             ready,
             served,
+            sockets,
             tenancy,
             serving,
             administering,
@@ -172,7 +173,7 @@ impl App {
     /// first moment on.
     pub async fn stop(self) {
         self.ready.store(false, Ordering::Relaxed);
-        self.serving.stop().await;
+        tokio::join!(self.serving.stop(), self.sockets.drain());
         self.served.cancel();
         self.tenancy.written(SETTLE_LIMIT).await;
         if !self.settler.drained(SETTLE_LIMIT).await {

@@ -34,8 +34,8 @@ mod url;
 mod tests;
 
 pub use choice::{
-    Administration, Http2, OnDisconnect, OnOutage, SessionGrants, Tenancy, UnknownRoutes,
-    WhenExhausted,
+    Administration, Http2, OnDisconnect, OnExhausted, OnOutage, SessionGrants, Tenancy,
+    UnknownRoutes, WhenExhausted,
 };
 pub use error::ConfigError;
 pub use redis::{Place, Redis, RedisClock, RedisUrl, Replicas, Topology};
@@ -203,6 +203,8 @@ pub struct Metering {
     /// The longest that such an answer is read on.
     #[serde(deserialize_with = "scalar")]
     pub drain_limit: Duration,
+    /// What becomes of a WebSocket when its account's credits end.
+    pub on_exhausted: OnExhausted,
 }
 
 /// `[tasks]`: what one payment is good for.
@@ -300,6 +302,9 @@ pub struct Limits {
     /// Bytes of all bodies of metered calls together; at least `metered_body`.
     #[serde(deserialize_with = "size")]
     pub buffered_bodies: usize,
+    /// How long a WebSocket may be silent on both sides.
+    #[serde(deserialize_with = "scalar")]
+    pub socket_idle_timeout: Duration,
     /// How long a hold outlives the gateway; at least 3 s.
     #[serde(deserialize_with = "scalar")]
     pub hold_ttl: Duration,

@@ -31,11 +31,13 @@ mod paced;
 pub mod peek;
 mod record;
 mod rejection;
+mod socket;
 mod stack;
 mod tenancy;
 mod upstream;
 
 pub use meter::{AfterLeaving, Answer};
+pub use socket::Sockets;
 pub use stack::stack;
 pub use tenancy::Tenancy;
 pub use upstream::{At, Settings, Upstream, UpstreamSetupError};
@@ -86,6 +88,7 @@ pub struct Gateway {
     /// The memory for request bodies.
     bodies: Budget,
     after_leaving: AfterLeaving,
+    sockets: Sockets,
 }
 
 /// Where a request goes.
@@ -129,6 +132,7 @@ impl Gateway {
         let jobs = Jobs::new(ledger.clone(), settler.clone(), Arc::clone(&metrics));
         let stop = CancellationToken::new();
         let after_leaving = AfterLeaving { read_on: config.metering.read_on(), stop };
+        let sockets = Sockets::new(config.limits.connections, config.limits.drain);
         Self {
             config,
             upstreams,
@@ -143,7 +147,13 @@ impl Gateway {
             tenancy,
             bodies,
             after_leaving,
+            sockets,
         }
+    }
+
+    /// The sockets that are open, to be closed when the gateway stops.
+    pub fn sockets(&self) -> Sockets {
+        self.sockets.clone()
     }
 
     /// Cancelled when the last client has been served: no answer is read on any more whose client has left.
@@ -157,7 +167,7 @@ impl Gateway {
     }
 
     /// Answers a request; never fails. Notes what became of it.
-    pub async fn handle(&self, request: Request<Incoming>) -> Response<Answer> {
+    pub async fn handle(self: &Arc<Self>, request: Request<Incoming>) -> Response<Answer> {
         let mut record = self.record(&request);
         match self.walk(request, &mut record).await {
             Ok(Outcome::Passed(response, passing)) => self.pass(response, passing, record),
@@ -188,14 +198,14 @@ impl Gateway {
 
     /// The way of a request to its provider.
     async fn walk(
-        &self,
+        self: &Arc<Self>,
         request: Request<Incoming>,
         record: &mut Record,
     ) -> Result<Outcome, Rejection> {
         let (mut head, body) = request.into_parts();
         let body = Unread::new(body);
         let place = self.place(&head, record)?;
-        let is_metered = place.route.class == Class::Metered;
+        let is_metered = matches!(place.route.class, Class::Metered | Class::Realtime);
         let check = if is_metered { Check::Hold } else { Check::Age };
         let caller = self.identify(&head, check, record).await?;
         let plan = self.plan(&caller)?;
@@ -207,6 +217,9 @@ impl Gateway {
         let upstream = self.upstreams.get(place.provider).ok_or(Rejection::NoProvider)?;
         let target = Target { place, upstream };
         let terms = self.terms(&head.method, &target)?;
+        if let Some(protocol) = target.place.socket() {
+            return self.open_socket((protocol, terms), head, caller, &target, record).await;
+        }
         if matches!(terms, Terms::Free) {
             return self.pass_free(&target, head, body, &caller.record.account, record).await;
         }

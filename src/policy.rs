@@ -9,8 +9,9 @@ use crate::config::{
     Administration, Config, Name, Refusal as Refusals, SessionGrants, UnknownRoutes,
 };
 use crate::credit::{Credits, Price, PriceList, PriceSource};
+use crate::provider::socket::Protocol;
 use crate::provider::{
-    Class, Dialect, Path, PathError, Placed, Route, Spelled, choose, place as place_in,
+    Class, Dialect, Operation, Path, PathError, Placed, Route, Spelled, choose, place as place_in,
 };
 
 /// Where a request goes, and what it is there.
@@ -48,7 +49,7 @@ pub enum Denied {
     UnknownRoute,
     /// Its method is none of HTTP's usual ones.
     Method,
-    /// It asks for a WebSocket.
+    /// It asks for a WebSocket of a kind that can't be metered.
     WebSocket,
 }
 
@@ -112,12 +113,17 @@ impl Place<'_> {
         *method == Method::GET && self.balance
     }
 
+    /// The protocol of a WebSocket, if the path is that of one whose responses can be metered.
+    pub fn socket(&self) -> Option<Protocol> {
+        Protocol::of(&self.route, &self.path)
+    }
+
     /// What the class of the route means here (semantics.md section 2).
     pub fn terms(&self, method: &Method, refusals: &Refusals) -> Result<Terms, Denied> {
         match self.route.class {
             Class::Free => Ok(Terms::Free),
             Class::Metered => Ok(Terms::Priced),
-            Class::Realtime => Err(Denied::WebSocket),
+            Class::Realtime => self.socket().map(|_| Terms::Priced).ok_or(Denied::WebSocket),
             Class::SessionGrant => match refusals.session_grants {
                 SessionGrants::Refuse => Err(Denied::SessionGrant),
                 SessionGrants::Price(price) => Ok(Terms::Fixed(price)),
@@ -148,31 +154,32 @@ impl Place<'_> {
         models: &[&str],
         feature: Option<&str>,
     ) -> Option<Quoted> {
-        if models.is_empty() {
-            return self.quote_one(terms, prices, None, feature);
-        }
-        let quotes = models.iter().map(|model| self.quote_one(terms, prices, Some(model), feature));
-        let quotes: Option<Vec<Quoted>> = quotes.collect();
-        quotes?.into_iter().max_by_key(|quoted| quoted.price.usual())
-    }
-
-    fn quote_one(
-        &self,
-        terms: Terms,
-        prices: &PriceList,
-        model: Option<&str>,
-        feature: Option<&str>,
-    ) -> Option<Quoted> {
         match terms {
             Terms::Free => Some(Quoted { price: Price::PerCall(Credits::ZERO), rule: None }),
             Terms::Fixed(price) => Some(Quoted { price: Price::PerCall(price), rule: None }),
-            Terms::Priced => {
-                let operation = self.route.operation.as_str();
-                let quote = prices.quote(self.provider.as_str(), operation, model, feature)?;
-                Some(Quoted { price: quote.price, rule: Some(quote.rule) })
-            }
+            Terms::Priced => dearest(self.provider, self.route.operation, prices, models, feature),
         }
     }
+}
+
+/// What the price list says of `operation` for one of `models`: the price of the dearest. `feature`: what it is for, where
+/// that may decide.
+pub fn dearest(
+    provider: &Name,
+    operation: Operation,
+    prices: &PriceList,
+    models: &[&str],
+    feature: Option<&str>,
+) -> Option<Quoted> {
+    let one = |model: Option<&str>| {
+        let quote = prices.quote(provider.as_str(), operation.as_str(), model, feature)?;
+        Some(Quoted { price: quote.price, rule: Some(quote.rule) })
+    };
+    if models.is_empty() {
+        return one(None);
+    }
+    let quotes: Option<Vec<Quoted>> = models.iter().map(|model| one(Some(model))).collect();
+    quotes?.into_iter().max_by_key(|quoted| quoted.price.usual())
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ mod openai;
 mod openrouter;
 mod path;
 mod routes;
+pub mod socket;
 pub mod sse;
 mod substance;
 mod table;

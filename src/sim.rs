@@ -16,6 +16,7 @@ mod request;
 mod respond;
 mod responses;
 mod script;
+mod socket;
 mod switches;
 mod vectors;
 

@@ -208,6 +208,6 @@ fn why_denied(denied: Denied) -> &'static str {
             "Refused, because it writes to a route that nobody knows and `unknown_routes = \"refuse\"`."
         }
         Denied::Method => "Refused, because its method is none of HTTP's usual ones.",
-        Denied::WebSocket => "Refused, because WebSocket connections are not passed on.",
+        Denied::WebSocket => "Refused, because a WebSocket of this kind can't be metered.",
     }
 }

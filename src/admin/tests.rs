@@ -574,7 +574,12 @@ async fn a_request_is_explained_before_it_is_made() {
         (json!({"method": "POST", "path": "/v1/brand/new"}), "metered", json!(1)),
         (json!({"method": "GET", "path": "/v1/brand/new"}), "free", json!(0)),
         (json!({"method": "POST", "path": "/v1/realtime/client_secrets"}), "refused", Value::Null),
-        (json!({"method": "GET", "path": "/v1/realtime", "upgrade": true}), "refused", Value::Null),
+        (json!({"method": "GET", "path": "/v1/realtime", "upgrade": true}), "metered", json!(1)),
+        (
+            json!({"method": "GET", "path": "/v1/live/sessions", "upgrade": true}),
+            "refused",
+            Value::Null,
+        ),
         (json!({"method": "GET", "path": "/../x"}), "refused", Value::Null),
     ] {
         let (status, routed) = api.post("/route", asked.clone()).await;

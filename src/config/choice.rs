@@ -88,6 +88,26 @@ pub enum OnDisconnect {
     Cancel,
 }
 
+/// What becomes of a WebSocket when the credits for its next response can't be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnExhausted {
+    /// It closes when the responses that run have ended.
+    Finish,
+    /// It closes at once.
+    Cut,
+}
+
+impl OnExhausted {
+    /// The name in the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Finish => "finish",
+            Self::Cut => "cut",
+        }
+    }
+}
+
 /// Which HTTP is spoken with a provider.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]

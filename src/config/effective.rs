@@ -191,10 +191,11 @@ fn tasks(tasks: &Tasks, out: &mut String) -> fmt::Result {
 }
 
 fn metering(metering: &Metering, out: &mut String) -> fmt::Result {
-    let Metering { on_disconnect, drain_limit } = metering;
+    let Metering { on_disconnect, drain_limit, on_exhausted } = metering;
     writeln!(out, "\n[metering]")?;
     writeln!(out, "on_disconnect = \"{}\"", on_disconnect.as_str())?;
-    writeln!(out, "drain_limit = {}", duration(*drain_limit))
+    writeln!(out, "drain_limit = {}", duration(*drain_limit))?;
+    writeln!(out, "on_exhausted = \"{}\"", on_exhausted.as_str())
 }
 
 fn refusal(refusal: &Refusal, out: &mut String) -> fmt::Result {
@@ -240,6 +241,7 @@ fn limits(limits: &Limits, out: &mut String) -> fmt::Result {
         body_idle_timeout,
         metered_body,
         buffered_bodies,
+        socket_idle_timeout,
         hold_ttl,
         drain,
     } = limits;
@@ -254,6 +256,7 @@ fn limits(limits: &Limits, out: &mut String) -> fmt::Result {
     writeln!(out, "body_idle_timeout = {}", duration(*body_idle_timeout))?;
     writeln!(out, "metered_body = {metered_body}")?;
     writeln!(out, "buffered_bodies = {buffered_bodies}")?;
+    writeln!(out, "socket_idle_timeout = {}", duration(*socket_idle_timeout))?;
     writeln!(out, "hold_ttl = {}", duration(*hold_ttl))?;
     writeln!(out, "drain = {}", duration(*drain))
 }

@@ -65,6 +65,43 @@ impl Budget {
     }
 }
 
+/// A text that is gathered from its pieces.
+#[derive(Default)]
+pub struct Gathered {
+    bytes: Vec<u8>,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Gathered {
+    /// Takes the next piece, of at most `limit` bytes in all.
+    pub fn feed(&mut self, more: &[u8], limit: usize, budget: &Budget) -> Result<(), Rejection> {
+        let (length, capacity) = (self.bytes.len() + more.len(), self.bytes.capacity());
+        if length > limit {
+            return Err(Rejection::BodyTooLarge { limit });
+        }
+        if length > capacity {
+            // Twice as much while there is memory, so that little is copied; else as much as it takes.
+            let room = capacity.saturating_mul(2).clamp(length, limit);
+            let (room, permit) = match budget.take(room - capacity) {
+                Ok(permit) => (room, permit),
+                Err(_) => (length, budget.take(length - capacity)?),
+            };
+            match &mut self.permit {
+                Some(own) => own.merge(permit),
+                None => self.permit = Some(permit),
+            }
+            self.bytes.reserve_exact(room - self.bytes.len());
+        }
+        self.bytes.extend_from_slice(more);
+        Ok(())
+    }
+
+    /// What has come.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
 /// A request body that nobody has read yet. Dropped unread, as it is when the request is refused, what is on its way is
 /// read and forgotten, within limits: closing a connection on unread bytes resets it, and a client that is still sending
 /// would then lose the answer, take it for a broken connection, and send everything again.
@@ -157,29 +194,12 @@ impl Whole {
     ) -> Result<Self, Rejection> {
         let Some(coding) = Coding::of(headers)? else { return Ok(self) };
         let mut decoder = Decoder::new(coding);
-        let mut permit = budget.take(0)?;
-        let mut text = Vec::new();
-        decoder.feed(&self.sent, |more| {
-            let length = text.len() + more.len();
-            if length > limit {
-                return Err(Rejection::BodyTooLarge { limit });
-            }
-            if length > text.capacity() {
-                // Twice as much while there is memory, so that little is copied; else as much as it takes.
-                let room = text.capacity().saturating_mul(2).clamp(length, limit);
-                let (room, share) = match budget.take(room - text.capacity()) {
-                    Ok(share) => (room, share),
-                    Err(_) => (length, budget.take(length - text.capacity())?),
-                };
-                permit.merge(share);
-                text.reserve_exact(room - text.len());
-            }
-            text.extend_from_slice(more);
-            Ok(())
-        })?;
+        let mut text = Gathered::default();
+        decoder.feed(&self.sent, |more| text.feed(more, limit, budget))?;
         decoder.finish()?;
-        let share = Budgeted { _permit: permit };
-        Ok(Self { decoded: Some((text.into(), share)), ..self })
+        let Gathered { bytes, permit } = text;
+        let permit = permit.map_or_else(|| budget.take(0), Ok)?;
+        Ok(Self { decoded: Some((bytes.into(), Budgeted { _permit: permit })), ..self })
     }
 
     /// What the body says.

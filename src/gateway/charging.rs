@@ -82,9 +82,37 @@ impl Charging {
             Price::PerCall(price) => Self::PerCall(*price),
             Price::PerUnit(rates) => {
                 let demand = Demand::of(operation, is_form, body);
-                let estimate = estimate(rates, &demand);
-                let rates = Arc::clone(rates);
-                Self::PerUnit(Box::new(Order { rates, dialect, operation, demand, estimate }))
+                Self::by_work(rates, dialect, operation, demand)
+            }
+        }
+    }
+
+    /// How work at `price` is charged that asks for `demand`.
+    pub fn of_demand(
+        price: &Price,
+        dialect: Dialect,
+        operation: Operation,
+        demand: Demand,
+    ) -> Self {
+        match price {
+            Price::PerCall(price) => Self::PerCall(*price),
+            Price::PerUnit(rates) => Self::by_work(rates, dialect, operation, demand),
+        }
+    }
+
+    fn by_work(rates: &Arc<Rates>, dialect: Dialect, operation: Operation, demand: Demand) -> Self {
+        let estimate = estimate(rates, operation, &demand);
+        let rates = Arc::clone(rates);
+        Self::PerUnit(Box::new(Order { rates, dialect, operation, demand, estimate }))
+    }
+
+    /// What is due for work of which so much is known.
+    pub fn due(&self, report: &Report) -> Bill {
+        match self {
+            Self::PerCall(price) => Bill { due: Some(*price), work: None },
+            Self::PerUnit(order) => {
+                let work = order.so_far(report);
+                Bill { due: Some(order.rates.price(&work.usage)), work: Some(work) }
             }
         }
     }
@@ -140,9 +168,18 @@ impl Charging {
 }
 
 /// What a call will come to at most, as far as can be said before it.
-fn estimate(rates: &Rates, demand: &Demand) -> Usage {
+fn estimate(rates: &Rates, operation: Operation, demand: &Demand) -> Usage {
     let words = rates.output_held(demand.output_tokens_max).saturating_mul(demand.answers);
-    demand.given.plus(&demand.made).with(rates.dearer_output(), words)
+    let unit = match operation {
+        // Whether it will speak is not known.
+        Operation::Realtime
+            if rates.rate(Unit::AudioOutput) > rates.rate(rates.dearer_output()) =>
+        {
+            Unit::AudioOutput
+        }
+        _ => rates.dearer_output(),
+    };
+    demand.given.plus(&demand.made).with(unit, words)
 }
 
 impl Meter {
@@ -229,10 +266,15 @@ impl Counting {
         self.so_far()
     }
 
-    /// The work up to now: as the provider has told it, and what it has not told and is priced, as it was counted here.
     fn so_far(&self) -> Work {
-        let Order { rates, demand, estimate, .. } = &self.order;
-        let report = self.reader.report();
+        self.order.so_far(&self.reader.report())
+    }
+}
+
+impl Order {
+    /// The work up to now: as the provider has told it, and what it has not told and is priced, as it was counted here.
+    fn so_far(&self, report: &Report) -> Work {
+        let Self { rates, demand, estimate, .. } = self;
         let no_tokens = rates.price_tokens() && !report.tells_tokens;
         let no_seconds = rates.own(Unit::AudioSecond).is_some() && !report.tells_seconds;
         let mut usage = with_request(report.usage, &demand.given);
@@ -242,7 +284,7 @@ impl Counting {
         match report.words {
             _ if !no_tokens => {}
             None => usage = *estimate,
-            Some(words) => usage = with_counts(usage, &report, words, demand),
+            Some(words) => usage = with_counts(usage, report, words, demand),
         }
         let basis = if no_tokens || no_seconds { Basis::Estimated } else { Basis::Reported };
         Work { basis, usage }

@@ -66,6 +66,8 @@ pub struct Record {
     pub bill: Option<Bill>,
     /// Whether it was let through without a hold, while the ledger was away: it is charged afterwards.
     pub unheld: bool,
+    /// The socket on which it came, if it is a response of one.
+    pub socket: Option<Id>,
     /// How it fared on its way to the provider.
     pub tries: Tries,
     /// From sending the call to the head of the provider's answer.
@@ -97,6 +99,7 @@ impl Record {
             held: None,
             bill: None,
             unheld: false,
+            socket: None,
             tries: Tries::default(),
             upstream: None,
             // What is true if nobody ever says otherwise: the handler was dropped.
@@ -123,6 +126,7 @@ impl Drop for Record {
         tracing::info!(
             target: "creditgate::request",
             request = %self.id,
+            socket = self.socket.as_ref().map(tracing::field::display),
             account = self.account.as_ref().map(tracing::field::display),
             key = self.key.as_deref(),
             route = self.route,

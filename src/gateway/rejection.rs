@@ -72,8 +72,10 @@ pub enum Rejection {
     Administration,
     /// The route is not known, and the configuration refuses such routes.
     UnknownRoute,
-    /// A WebSocket was asked for.
+    /// A WebSocket was asked for that can't be metered.
     WebSocket,
+    /// An event of a WebSocket hides what it is.
+    ObscureEvent,
     /// What the request names is not there, or not the account's.
     NoSuchThing,
     /// It names more things than can be looked up.
@@ -220,8 +222,53 @@ impl Rejection {
         self.words().0
     }
 
-    /// The answer. `top_up` is where a person buys credits; `request` is the request's id.
-    pub fn response(&self, dialect: Dialect, top_up: &str, request: &str) -> Response<Bytes> {
+    /// Whether the same is refused again until somebody has done something about the account.
+    pub fn lasts(&self) -> bool {
+        match self {
+            Self::KeyMissing
+            | Self::KeyUnreadable(_)
+            | Self::KeyUnknown
+            | Self::AccountMissing
+            | Self::AccountUnreadable
+            | Self::AccountForeign
+            | Self::AccountUnknown
+            | Self::Exhausted { .. }
+            | Self::Owed { .. }
+            | Self::Inactive => true,
+            Self::Held
+            | Self::TooFast { .. }
+            | Self::TooManyRunning { .. }
+            | Self::Path(_)
+            | Self::Method
+            | Self::Malformed(_)
+            | Self::BodyTooLarge { .. }
+            | Self::BodyBroken
+            | Self::BodiesTooLarge
+            | Self::NoPrice { .. }
+            | Self::SessionGrant
+            | Self::Administration
+            | Self::UnknownRoute
+            | Self::WebSocket
+            | Self::ObscureEvent
+            | Self::NoSuchThing
+            | Self::TooManyThings
+            | Self::NoProvider
+            | Self::KeyOfCallUnreadable
+            | Self::Repeated(_)
+            | Self::TaskUnreadable
+            | Self::TaskNotAllowed
+            | Self::FeatureUnreadable
+            | Self::LedgerAway
+            | Self::Busy
+            | Self::Misconfigured
+            | Self::UpstreamAway
+            | Self::UpstreamSlow
+            | Self::Internal => false,
+        }
+    }
+
+    /// What `say` makes of it. `top_up` is where a person buys credits; `request` is the request's id.
+    pub fn said<T>(&self, top_up: &str, request: &str, say: impl FnOnce(&Refusal<'_>) -> T) -> T {
         let (status, kind, code, retry) = self.words();
         let message = self.message(top_up);
         let param = match self {
@@ -236,8 +283,14 @@ impl Rejection {
             Retry::Never | Retry::Unsaid => None,
         };
         let message = message.as_str();
-        let worded =
-            dialect.refusal(&Refusal { status, kind, code, message, param, retry_after, request });
+        say(&Refusal { status, kind, code, message, param, retry_after, request })
+    }
+
+    /// The answer. `top_up` is where a person buys credits; `request` is the request's id.
+    pub fn response(&self, dialect: Dialect, top_up: &str, request: &str) -> Response<Bytes> {
+        let (status, _, _, retry) = self.words();
+        let (worded, retry_after) =
+            self.said(top_up, request, |refusal| (dialect.refusal(refusal), refusal.retry_after));
         let mut response = Response::new(worded.body);
         *response.status_mut() = worded.status;
         let headers = response.headers_mut();
@@ -298,7 +351,7 @@ impl Rejection {
             Self::Malformed(Malformed::UnsupportedEncoding { .. }) => {
                 (S::UNSUPPORTED_MEDIA_TYPE, BAD_REQUEST, "unsupported_encoding", Never)
             }
-            Self::Malformed(_) | Self::TooManyThings => {
+            Self::Malformed(_) | Self::TooManyThings | Self::ObscureEvent => {
                 (S::BAD_REQUEST, BAD_REQUEST, "invalid_request", Unsaid)
             }
             Self::BodyTooLarge { .. } => {
@@ -363,7 +416,8 @@ impl Rejection {
             Self::SessionGrant => "This route hands out direct access to the provider, which is not available through this gateway.".into(),
             Self::Administration => "This route administers the provider's organisation, which is not available through this gateway.".into(),
             Self::UnknownRoute => "This route is not known to the gateway and not available through it.".into(),
-            Self::WebSocket => "WebSocket connections are not available through this gateway; use HTTP requests.".into(),
+            Self::WebSocket => "This WebSocket is not available through this gateway, or not in this way; open those of Realtime, Responses or Gemini Live with GET over HTTP/1.1, or use HTTP requests.".into(),
+            Self::ObscureEvent => "The event has a field whose name is written with escapes or is too long, or a value too long to be one; write it plainly.".into(),
             Self::NoSuchThing => "An id in this request names nothing here: it was never made through your account, or has been deleted.".into(),
             Self::TooManyThings => format!("The request names more than {IDS_MAX} things by their ids; name fewer at once."),
             Self::NoProvider => "The AI provider of this call has no key on this gateway; ask its operator to set one.".into(),

@@ -23,7 +23,7 @@ use crate::credit::AccountId;
 use crate::ledger::owned::{Owned, Spell, Thing};
 use crate::ledger::{Clock, Ledger, LedgerError};
 use crate::policy::Place;
-use crate::provider::ids::{Life, Made, MadeReader, references};
+use crate::provider::ids::{Life, Made, MadeReader, Within, references};
 use crate::provider::{Class, Operation, Route};
 
 /// How long a thing may take to the ledger that another gateway has seen made.
@@ -203,6 +203,11 @@ impl Making {
         self
     }
 
+    /// What follows is the next event of a socket.
+    pub fn renew(&mut self) {
+        self.reader.renew();
+    }
+
     /// Takes the next bytes of the answer.
     pub fn see(&mut self, bytes: &[u8]) {
         self.reader.feed(bytes);
@@ -230,8 +235,10 @@ impl Gateway {
         place: &Place<'_>,
         body: &Bytes,
     ) -> Result<Vec<Thing>, Rejection> {
-        let strict = |provider: &&Provider| provider.tenancy == Rule::Strict;
-        let Some(provider) = self.tenancy_at(place).filter(strict) else { return Ok(Vec::new()) };
+        let is_strict = |_: &&Provider| self.is_strict(place.provider);
+        let Some(provider) = self.tenancy_at(place).filter(is_strict) else {
+            return Ok(Vec::new());
+        };
         let Place { route, path, .. } = place;
         let (around, is_read) = match route.class {
             Class::Unknown => (provider.dialect.thing_around(path), is_read(&head.method)),
@@ -246,11 +253,45 @@ impl Gateway {
         let inside = if is_form || body.is_empty() || route.class == Class::Unknown {
             Vec::new()
         } else {
-            references(body, route.operation == Operation::Response)?
+            references(body, Within::Body, route.operation == Operation::Response)?
         };
         let inside = inside.into_iter().filter(|id| !provider.shared_ids.have(id));
         let thing = |id: String| Thing::of(place.provider.as_str(), &id);
         Ok(around.into_iter().chain(inside).map(thing).collect())
+    }
+
+    /// Whether accounts are kept apart at a provider.
+    pub(super) fn is_strict(&self, provider: &Name) -> bool {
+        self.config.providers[provider].tenancy == Rule::Strict
+    }
+
+    /// The things that an event of a socket names and that are not shared. `has_items`: it may put items of a conversation in.
+    pub(super) fn things_said(
+        &self,
+        provider: &Name,
+        text: &[u8],
+        has_items: bool,
+    ) -> Result<Vec<Thing>, Rejection> {
+        let shared = &self.config.providers[provider].shared_ids;
+        let named = references(text, Within::Event, has_items)?;
+        let own = named.into_iter().filter(|id| !shared.have(id));
+        Ok(own.map(|id| Thing::of(provider.as_str(), &id)).collect())
+    }
+
+    /// Reads the events of a socket whose responses are stored.
+    pub(super) fn made_on_socket(
+        &self,
+        provider: &Name,
+        route: Route,
+        caller: &Caller,
+    ) -> Option<Making> {
+        (self.config.providers[provider].tenancy != Rule::Off).then(|| Making {
+            tenancy: self.tenancy.clone(),
+            account: caller.record.account.clone(),
+            provider: provider.clone(),
+            route,
+            reader: MadeReader::of_responses(),
+        })
     }
 
     /// Reads the answer of a metered call for what it makes, if it makes anything.

@@ -17,12 +17,15 @@ mod address;
 mod again;
 mod connect;
 mod connection;
+mod handshake;
 mod hops;
 mod pool;
 
 use address::{Address, Answered};
 use connect::{ConnectError, Stream, Trust};
-use connection::OpenStream;
+use connection::{HTTP1_BUFFER, OpenStream};
+
+pub use handshake::{Handshake, upgrade};
 
 use super::body::Outgoing;
 use crate::config::{BaseUrl, Http2, Secret, Timeouts};
@@ -227,7 +230,7 @@ impl Upstream {
 
     /// A new connection to the provider's own address, on which HTTP/1.1 is spoken: for what is more than a request and
     /// an answer.
-    pub async fn dial_http1(&self) -> Result<Stream, UpstreamError> {
+    async fn dial_http1(&self) -> Result<Stream, UpstreamError> {
         let limit = self.settings.timeouts.connect;
         match tokio::time::timeout(limit, self.addresses[0].dial_http1()).await {
             Ok(dialed) => dialed.map_err(UpstreamError::Away),

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// The headers that may hold a key. None of them may reach the provider as the client sent it.
 pub static HEADERS: [HeaderName; 5] = [
@@ -20,6 +20,9 @@ pub static HEADERS: [HeaderName; 5] = [
 
 /// The element of `Sec-WebSocket-Protocol` with which a browser, which can't set headers, sends its key.
 const SUBPROTOCOL: &str = "openai-insecure-api-key.";
+
+/// Elements with which it names the organisation and the project of a key that is not the provider's.
+const OWNERS: [&str; 2] = ["openai-organization.", "openai-project."];
 
 /// Why no key could be read. Both are answered with 401.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -57,6 +60,16 @@ pub fn query_without_key(query: &str) -> Cow<'_, str> {
     }
     let kept: Vec<&str> = query.split('&').filter(|pair| key_of_pair(pair).is_none()).collect();
     Cow::Owned(kept.join("&"))
+}
+
+/// The protocols that a WebSocket's client offers, without what is told only to the gateway; nothing if none are left.
+pub fn protocols_without_key(headers: &HeaderMap) -> Option<HeaderValue> {
+    let values = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
+    let offered = values.filter_map(|value| value.to_str().ok()).flat_map(|text| text.split(','));
+    let private = |word: &str| OWNERS.iter().chain([&SUBPROTOCOL]).any(|own| word.starts_with(own));
+    let kept: Vec<&str> =
+        offered.map(str::trim).filter(|word| !word.is_empty() && !private(word)).collect();
+    HeaderValue::from_str(&kept.join(", ")).ok().filter(|_| !kept.is_empty())
 }
 
 /// Whether a query has the parameter `key`.

@@ -17,7 +17,7 @@ mod references;
 
 pub use list::{List, Unlisted};
 pub use made::{Life, Made, MadeReader};
-pub use references::{IDS_MAX, Unreadable, references};
+pub use references::{IDS_MAX, Unreadable, Within, references};
 
 use super::table::split_verb;
 use super::{Class, Dialect, Path, Route};

@@ -29,6 +29,12 @@ pub(super) trait Sink {
     /// An object begins as an element of the list at `path`.
     fn element(&mut self, _path: &str) {}
 
+    /// `true` stands at the path.
+    fn is_true(&mut self, _path: &str) {}
+
+    /// An object or a list begins at the path.
+    fn opened(&mut self, _path: &str) {}
+
     /// What follows is another document.
     fn next_document(&mut self) {}
 }
@@ -119,7 +125,9 @@ impl Reader {
                 self.begin_word(Within::Number);
                 self.keep(&[byte]);
             }
-            // Space, and the words `true`, `false` and `null`, which count nothing.
+            // No other word begins with it or has it within.
+            b't' if self.deeper == 0 => sink.is_true(&self.path),
+            // Space, and the rest of the words `true`, `false` and `null`, which count nothing.
             _ => {}
         }
     }
@@ -134,6 +142,7 @@ impl Reader {
         {
             sink.element(&self.path);
         }
+        sink.opened(&self.path);
         self.around.push((container, self.path.len()));
         if container == Container::List {
             self.path.push_str("[]");

@@ -14,6 +14,7 @@ mod ollama;
 mod openai_audio;
 mod openai_chat;
 mod openai_images;
+mod openai_realtime;
 mod openai_responses;
 mod seen;
 
@@ -50,6 +51,8 @@ enum Number {
     Of(Unit),
     /// Special ones that are not among them.
     Beside(Unit),
+    /// Those of a unit that were counted as another one as well, which is what they count as.
+    AlsoIn(Unit),
 }
 
 /// Reads one answer.
@@ -76,6 +79,16 @@ pub struct Report {
     pub is_job: bool,
     /// Tokens of the answer, counted here. Nothing, where they can't be seen.
     pub words: Option<u64>,
+}
+
+impl Report {
+    /// What both tell of one answer, of which `next` came later.
+    pub fn then(self, next: Self) -> Self {
+        let tells = next.knows_input || next.tells_tokens || next.tells_seconds;
+        let newer = if tells { next } else { self };
+        let words = self.words.zip(next.words).map(|(before, more)| before.saturating_add(more));
+        Self { words, ..newer }
+    }
 }
 
 /// How the documents of an answer follow one another.
@@ -118,10 +131,26 @@ impl UsageReader {
         Self { layout, reader: Reader::default(), seen: Seen::new(shape(dialect, operation)) }
     }
 
+    /// Reads one event after another of a socket whose work is `operation`; each is read anew by [`Self::renew`].
+    pub fn for_socket(dialect: Dialect, operation: Operation) -> Self {
+        let shape = match dialect {
+            Dialect::Gemini | Dialect::Vertex => &gemini::LIVE,
+            _ if operation == Operation::Response => &openai_responses::SHAPE,
+            _ => &openai_realtime::SHAPE,
+        };
+        Self { layout: Layout::Documents, reader: Reader::default(), seen: Seen::new(shape) }
+    }
+
+    /// What follows is another event, which is read as if nothing had come before.
+    pub fn renew(&mut self) {
+        self.reader.reset();
+        self.seen = Seen::new(self.seen.shape());
+    }
+
     /// The answer can't be read to its end: nothing that it has told counts.
     pub fn lose(&mut self) {
         self.layout = Layout::Opaque;
-        self.seen = Seen::new(self.seen.shape);
+        self.seen = Seen::new(self.seen.shape());
     }
 
     /// Takes the next bytes of the answer.

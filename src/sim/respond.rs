@@ -17,7 +17,7 @@ use super::files::Files;
 use super::request::{self, Request};
 use super::script::Script;
 use super::switches::{Point, Switches};
-use super::{anthropic, gemini, openai};
+use super::{anthropic, gemini, openai, socket};
 use crate::provider::{Class, Dialect, Placed, Refusal};
 
 /// Longest request body read.
@@ -87,6 +87,13 @@ impl Provider {
             let message = "The simulated provider was told to fail.";
             return self.refuse(dialect, status, message, switches, exchange);
         }
+        let exchange = match socket::protocol(request) {
+            Some(protocol) => match socket::open(request, protocol, exchange) {
+                Ok(accepted) => return accepted,
+                Err(exchange) => exchange,
+            },
+            None => exchange,
+        };
         match self.answer(request) {
             Ok(answer) => self.send(dialect, answer, switches, exchange),
             Err((status, message)) => self.refuse(dialect, status, &message, switches, exchange),

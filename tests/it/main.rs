@@ -26,6 +26,7 @@ mod redis;
 mod refused;
 mod shared;
 mod side;
+mod sockets;
 mod tenancy;
 mod trips;
 mod units;

@@ -181,7 +181,7 @@ impl Address {
 
     /// HTTP/1.1 has the path in its first line and the host in a header; HTTP/2 has the whole address (RFC 9112 section
     /// 3.2.1, RFC 9113 section 8.3.1).
-    fn address(&self, request: &mut Request<Outgoing>, target: &PathAndQuery, to: Protocol) {
+    pub fn address<B>(&self, request: &mut Request<B>, target: &PathAndQuery, to: Protocol) {
         let mut parts = http::uri::Parts::default();
         parts.path_and_query = Some(target.clone());
         if to == Protocol::Http2 {

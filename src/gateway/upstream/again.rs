@@ -8,7 +8,7 @@ use http::Method;
 use memchr::memmem;
 
 use crate::provider::Operation;
-use crate::provider::ids::references;
+use crate::provider::ids::{Within, references};
 
 /// What a body says that begins something which the provider goes on with. That a prompt has the word in quotes does no
 /// harm: the call stays at the first address.
@@ -24,7 +24,8 @@ pub fn may_be_repeated(method: &Method) -> bool {
 pub fn may_move(operation: Operation, body: &[u8]) -> bool {
     ends_with_its_answer(operation)
         && memmem::find(body, GOES_ON).is_none()
-        && references(body, operation == Operation::Response).is_ok_and(|named| named.is_empty())
+        && references(body, Within::Body, operation == Operation::Response)
+            .is_ok_and(|named| named.is_empty())
 }
 
 /// Whether the work is done when it is answered, and concerns nothing else that the provider keeps.

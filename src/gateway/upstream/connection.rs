@@ -19,7 +19,7 @@ use super::pool::Lane;
 use crate::gateway::body::Outgoing;
 
 /// The largest head of an answer, and the most that is read at once.
-const HTTP1_BUFFER: usize = 128 * 1024;
+pub const HTTP1_BUFFER: usize = 128 * 1024;
 
 /// Requests at once on one HTTP/2 connection, where the provider allows more.
 const STREAMS: usize = 100;

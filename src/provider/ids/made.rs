@@ -196,6 +196,17 @@ impl MadeReader {
         Self { line: None, reader: Reader::default(), seen }
     }
 
+    /// Reads the events of a socket that tell of responses.
+    pub fn of_responses() -> Self {
+        Self::new(RESPONSE)
+    }
+
+    /// What follows is the next event, whatever became of this one.
+    pub fn renew(&mut self) {
+        self.reader.reset();
+        (self.seen.life, self.seen.told) = (None, 0);
+    }
+
     /// The same for an answer of server-sent events.
     pub fn of_events(self) -> Self {
         Self { line: Some(Line::Field(0)), ..self }

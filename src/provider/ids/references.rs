@@ -27,6 +27,15 @@ pub enum Unreadable {
     TooMany,
 }
 
+/// What a document is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Within {
+    /// The body of a request.
+    Body,
+    /// An event of a socket, which may hold what a body would in its member `response`.
+    Event,
+}
+
 /// What a member of an object says of things.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Says {
@@ -50,6 +59,10 @@ enum Says {
     Addresses,
     /// Its objects are items of a conversation, which may stand for one that is stored.
     Items,
+    /// It is an event of a socket.
+    Event,
+    /// It is what a body would be.
+    Request,
 }
 
 /// The members that say something.
@@ -139,14 +152,18 @@ static SIGNS: LazyLock<AhoCorasick> = LazyLock::new(|| {
 
 /// The things that `body`, a JSON document, names; one that can't name any is not read. `has_items`: its `input` may
 /// have items that stand for others, and don't say so.
-pub fn references(body: &[u8], has_items: bool) -> Result<Vec<String>, Unreadable> {
+pub fn references(body: &[u8], within: Within, has_items: bool) -> Result<Vec<String>, Unreadable> {
     let has_items = has_items && memmem::find(body, b"\"id\"").is_some();
     if !has_items && !SIGNS.is_match(body) {
         return Ok(Vec::new());
     }
     let mut found = Found::default();
     let mut json = serde_json::Deserializer::from_slice(body);
-    let place = Place { says: Says::Nothing, depth: 0 };
+    let says = match within {
+        Within::Body => Says::Nothing,
+        Within::Event => Says::Event,
+    };
+    let place = Place { says, depth: 0 };
     let read = Walk { place, found: &mut found }.deserialize(&mut json).and_then(|()| json.end());
     match read {
         Ok(()) => {}
@@ -195,7 +212,12 @@ impl Walk<'_> {
             }
             Says::Names => google::named(text),
             Says::Addresses => google::file_at(text),
-            Says::Nothing | Says::Freely | Says::Objects | Says::Items => None,
+            Says::Nothing
+            | Says::Freely
+            | Says::Objects
+            | Says::Items
+            | Says::Event
+            | Says::Request => None,
         };
         self.found.things.extend(thing);
     }
@@ -215,8 +237,9 @@ fn member(name: &str, around: Place) -> Says {
     match MEMBERS.iter().find(|(known, _)| *known == name) {
         _ if is_id || is_agents => Says::Ids,
         // Below the top it is what a tool is given.
-        Some((_, Says::Items)) if around.depth > 0 => Says::Freely,
+        Some((_, Says::Items)) if around.depth > 0 && around.says != Says::Request => Says::Freely,
         Some((_, says)) => *says,
+        None if name == "response" && around.says == Says::Event => Says::Request,
         None => Says::Nothing,
     }
 }

@@ -10,6 +10,28 @@ pub(super) const SHAPE: Shape =
 /// Embeddings have no words.
 pub(super) const EMBEDDINGS: Shape = Shape { is_output: |_, _| false, answers_in: None, ..SHAPE };
 
+/// The Live API: the answer is a turn of the model, and other words name its tokens.
+pub(super) const LIVE: Shape = Shape { number: live_number, is_output: live_output, ..SHAPE };
+
+fn live_number(path: &str, modality: &str) -> Option<Number> {
+    Some(match path.strip_prefix("usageMetadata.")? {
+        "responseTokenCount" => Number::AllOutput,
+        "responseTokensDetails[].tokenCount" => {
+            Number::Of(special(modality, Unit::AudioOutput, Unit::ImageOutput)?)
+        }
+        "cacheTokensDetails[].tokenCount" => {
+            Number::AlsoIn(special(modality, Unit::AudioInput, Unit::ImageInput)?)
+        }
+        _ => return number(path, modality),
+    })
+}
+
+fn live_output(path: &str, _: &str) -> bool {
+    path == "serverContent.modelTurn.parts[].text"
+        || path == "serverContent.outputTranscription.text"
+        || path.starts_with("toolCall.functionCalls[].")
+}
+
 fn number(path: &str, modality: &str) -> Option<Number> {
     // A stream without `alt=sse` is one long list.
     let path = path.strip_prefix("[].").unwrap_or(path);

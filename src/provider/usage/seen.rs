@@ -8,11 +8,13 @@ use crate::provider::tokens::Tally;
 /// What the documents of one answer have told so far.
 #[derive(Debug)]
 pub(super) struct Seen {
-    pub(super) shape: &'static Shape,
+    shape: &'static Shape,
     all_input: Option<u64>,
     all_output: Option<u64>,
     special: [Option<u64>; Unit::ALL.len()],
     beside: [Option<u64>; Unit::ALL.len()],
+    /// What was counted among two kinds of special ones, and is to be counted among one.
+    twice: [u64; Unit::ALL.len()],
     images: u64,
     pub(super) is_job: bool,
     /// The id of the answer, where it is a word.
@@ -34,6 +36,7 @@ impl Seen {
             all_output: None,
             special: [None; Unit::ALL.len()],
             beside: [None; Unit::ALL.len()],
+            twice: [0; Unit::ALL.len()],
             images: 0,
             is_job: false,
             id: None,
@@ -44,8 +47,13 @@ impl Seen {
         }
     }
 
+    pub(super) fn shape(&self) -> &'static Shape {
+        self.shape
+    }
+
     fn of(&self, unit: Unit) -> u64 {
-        self.special[unit as usize].unwrap_or_default()
+        let counted = self.special[unit as usize].unwrap_or_default();
+        counted.saturating_sub(self.twice[unit as usize])
     }
 
     pub(super) fn knows_input(&self) -> bool {
@@ -100,6 +108,7 @@ impl Sink for Seen {
             }
             Number::Of(unit) => self.special[unit as usize] = whole,
             Number::Beside(unit) => self.beside[unit as usize] = whole,
+            Number::AlsoIn(unit) => self.twice[unit as usize] = millis / 1_000,
         }
     }
 

@@ -1,0 +1,166 @@
+//! What a client says.
+
+use super::{Kept, Protocol};
+use crate::provider::json::{Reader, Sink};
+use crate::provider::tokens::Tally;
+
+/// One event of a client.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClientEvent {
+    /// It asks for a response.
+    pub begins: bool,
+    /// The models that it names for one, or for the session.
+    pub models: Vec<String>,
+    /// The model that it wants sound to be written down by.
+    pub transcriber: Option<String>,
+    /// Its own name for itself.
+    pub id: Option<String>,
+    /// The tokens of its text.
+    pub tokens: u64,
+    /// The most tokens of a response.
+    pub output_tokens_max: Option<u64>,
+    /// One of the fields that decide may be hidden behind an escape.
+    pub is_obscure: bool,
+}
+
+/// Reads events of a client as they come.
+#[derive(Debug)]
+pub struct ClientReader {
+    reader: Reader,
+    said: Said,
+}
+
+impl ClientReader {
+    pub fn new(protocol: Protocol) -> Self {
+        Self { reader: Reader::default(), said: Said::new(protocol) }
+    }
+
+    /// Takes the next bytes of the event.
+    pub fn feed(&mut self, piece: &[u8]) {
+        self.reader.feed(piece, &mut self.said);
+    }
+
+    /// The event, which has ended. What follows is another one.
+    pub fn event(&mut self) -> ClientEvent {
+        // A number at the very end ends with it.
+        self.reader.feed(b" ", &mut self.said);
+        self.reader.reset();
+        let next = Said::new(self.said.protocol);
+        let said = std::mem::replace(&mut self.said, next);
+        ClientEvent { tokens: said.words.tokens(), ..said.event }
+    }
+}
+
+#[derive(Debug)]
+struct Said {
+    protocol: Protocol,
+    event: ClientEvent,
+    words: Tally,
+    kept: Kept,
+    in_words: bool,
+}
+
+impl Said {
+    fn new(protocol: Protocol) -> Self {
+        Self {
+            protocol,
+            event: ClientEvent::default(),
+            words: Tally::default(),
+            kept: Kept::default(),
+            in_words: false,
+        }
+    }
+
+    /// Notes a name that nobody writes as it can't be read: a parser behind would read it as another.
+    fn look(&mut self, path: &str) {
+        let mut names = path.split(['.', '[']);
+        self.event.is_obscure |=
+            names.next() == Some("?") || names.next().is_some_and(|second| second == "?");
+    }
+
+    fn is_model(&self, path: &str) -> bool {
+        match self.protocol {
+            Protocol::Realtime => matches!(path, "session.model" | "response.model"),
+            Protocol::Responses => matches!(path, "model" | "response.model"),
+            Protocol::Live => path == "setup.model",
+        }
+    }
+}
+
+impl Sink for Said {
+    fn number(&mut self, path: &str, number: &str) {
+        self.look(path);
+        let is_most = matches!(
+            path,
+            "max_output_tokens"
+                | "response.max_output_tokens"
+                | "session.max_output_tokens"
+                | "session.max_response_output_tokens"
+                | "setup.generationConfig.maxOutputTokens"
+                | "setup.generation_config.max_output_tokens"
+        );
+        if is_most {
+            self.event.output_tokens_max = number.parse().ok();
+        }
+    }
+
+    fn begin(&mut self, path: &str) {
+        self.look(path);
+        let keep = matches!(path, "type" | "event_id") || self.is_model(path) || transcribes(path);
+        self.kept.begin(keep);
+        let last = path.rsplit('.').next().unwrap_or_default();
+        self.in_words = !keep
+            && !matches!(
+                last,
+                "audio" | "data" | "image_url" | "file_data" | "role" | "type" | "id" | "call_id"
+            );
+    }
+
+    fn piece(&mut self, piece: &[u8]) {
+        self.kept.piece(piece);
+        if self.in_words {
+            self.words.feed(piece);
+        }
+    }
+
+    fn end(&mut self, path: &str, _: Option<&str>) {
+        let is_kept = self.kept.is_open;
+        let Some(text) = self.kept.end() else {
+            // A name too long to be one.
+            self.event.is_obscure |= is_kept && path != "event_id";
+            return;
+        };
+        match path {
+            "type" => {
+                self.event.begins |= self.protocol != Protocol::Live && text == "response.create";
+            }
+            "event_id" => self.event.id = Some(text),
+            path if transcribes(path) => self.event.transcriber = Some(text),
+            _ => {
+                let name = text.strip_prefix("models/").unwrap_or(&text);
+                self.event.models.push(name.to_owned());
+            }
+        }
+    }
+
+    fn element(&mut self, _: &str) {}
+
+    fn is_true(&mut self, path: &str) {
+        self.look(path);
+        // Google's parsers take both spellings of a name.
+        let turn = path.strip_prefix("clientContent.").or(path.strip_prefix("client_content."));
+        self.event.begins |= self.protocol == Protocol::Live
+            && turn.is_some_and(|name| matches!(name, "turnComplete" | "turn_complete"));
+    }
+
+    fn opened(&mut self, path: &str) {
+        self.look(path);
+    }
+}
+
+fn transcribes(path: &str) -> bool {
+    matches!(
+        path,
+        "session.audio.input.transcription.model" | "session.input_audio_transcription.model"
+    )
+}
