@@ -218,15 +218,17 @@ impl Gateway {
         let target = Target { place, upstream };
         let terms = self.terms(&head.method, &target)?;
         if let Some(protocol) = target.place.socket() {
-            return self.open_socket((protocol, terms), head, caller, &target, record).await;
+            // Boxed like what is free: the future of the way of most has room for all that it awaits.
+            let terms = (protocol, terms);
+            return Box::pin(self.open_socket(terms, head, caller, &target, record)).await;
         }
         if matches!(terms, Terms::Free) {
-            return self.pass_free(&target, head, body, &caller.record.account, record).await;
+            let account = &caller.record.account;
+            return Box::pin(self.pass_free(&target, head, body, account, record)).await;
         }
 
-        let limits = &self.config.limits;
-        let pause = limits.body_idle_timeout;
-        let (limit, budget) = (limits.metered_body, &self.bodies);
+        let (limits, budget) = (&self.config.limits, &self.bodies);
+        let (limit, pause) = (limits.metered_body, limits.body_idle_timeout);
         let body = body::read_whole(body, limit, pause, budget).await?;
         let body = body.decoded(&head.headers, limit, budget)?;
         let said = body.text();
