@@ -1,12 +1,13 @@
 //! Where the results of Anthropic's batches are.
 
 use std::io::Write as _;
+use std::net::SocketAddr;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use super::*;
-use crate::harness::{Canned, sha256};
+use crate::harness::{Canned, free_port, sha256};
 
 const BATCHES: &str = "/anthropic/v1/messages/batches";
 
@@ -96,31 +97,36 @@ fn gzip(text: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// What the gateway answers to a question about a batch, where the provider answers with `headers` and `body`.
-async fn passed(headers: &str, body: &[u8]) -> (Answer, String) {
+/// The answer to a question about a batch, where the provider answers with `headers` and what `body` says at its address;
+/// and how addresses there and here begin.
+async fn passed(headers: &str, body: impl Fn(&str) -> Vec<u8>) -> (Answer, [String; 2]) {
     let headers = format!("{headers}content-type: application/json\r\netag: \"x\"\r\n");
-    let provider = Canned::start(canned(&headers, body)).await;
-    let setup = setup().set("provider.anthropic.tenancy", "'off'").upstream(provider.address);
+    let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let there = format!("http://{address}/v1");
+    let provider = Canned::start_at(address, canned(&headers, &body(&there))).await;
+    let setup = setup().set("provider.anthropic.tenancy", "'off'").upstream(address);
     let world = setup.start().await;
     let ask = world.ask("GET", &format!("{BATCHES}/b")).of("a").header("accept-encoding", "gzip");
     let answer = ask.send().await;
     let heads = provider.heads();
     assert!(heads[0].contains("accept-encoding: identity"), "{heads:?}");
-    (answer, world.gateway.address.to_string())
+    (answer, [there, format!("http://{}/anthropic/v1", world.gateway.address)])
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_compressed_answer_comes_back_plain() {
-    // It never hears where it was asked for, so that its address is not its own.
-    let body = br#"{"id":"b", "results_url":null}"#;
-    let (answer, _) = passed("content-encoding: gzip\r\n", &gzip(body)).await;
-    assert_eq!((answer.status.as_u16(), &answer.body[..]), (200, &body[..]));
-    assert_eq!(answer.header("content-length"), Some(body.len().to_string().as_str()));
-    assert_eq!((answer.header("content-encoding"), answer.header("etag")), (None, None));
+    let text = |at: &str| format!("{{ \"results_url\" : \"{at}/messages/batches/b/results\" }}");
+    let body = |there: &str| gzip(text(there).as_bytes());
+    let (answer, [_, here]) = passed("content-encoding: gzip\r\n", body).await;
+    assert_eq!((answer.status.as_u16(), answer.body), (200, text(&here).into()));
+    let told = |name: &str| answer.headers.get(name).map(|value| value.to_str().unwrap());
+    assert_eq!(told("content-length"), Some(text(&here).len().to_string().as_str()));
+    assert_eq!((told("content-encoding"), told("etag")), (None, None));
     // What can't be read has no address that could be changed, and is not passed on.
-    let (answer, _) = passed("content-encoding: gzip\r\n", b"{}").await;
+    let (answer, _) = passed("content-encoding: gzip\r\n", |_| b"{}".to_vec()).await;
     assert_refused(&answer, 502);
-    let (answer, _) = passed("content-encoding: gzip\r\n", &gzip(&vec![b' '; 65 << 20])).await;
+    let spaces = vec![b' '; 65 << 20];
+    let (answer, _) = passed("content-encoding: gzip\r\n", |_| gzip(&spaces)).await;
     assert_refused(&answer, 502);
 }
 
@@ -132,7 +138,7 @@ async fn what_has_no_address_of_the_providers_stays_as_it_is() {
         b"[no JSON",
         b"",
     ] {
-        let (answer, _) = passed("", body).await;
+        let (answer, _) = passed("", |_| body.to_vec()).await;
         assert_eq!((answer.status.as_u16(), &answer.body[..]), (200, body));
         assert_eq!(answer.header("etag"), Some("\"x\""));
     }
@@ -141,6 +147,6 @@ async fn what_has_no_address_of_the_providers_stays_as_it_is() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_that_is_too_large_to_be_read_is_kept_back() {
     let length = format!("content-length: {}\r\n", 65 << 20);
-    let (answer, _) = passed(&length, b"{").await;
+    let (answer, _) = passed(&length, |_| b"{".to_vec()).await;
     assert_refused(&answer, 502);
 }
