@@ -78,7 +78,9 @@ impl Gateway {
         let made = provider.and_then(|_| route.made(&head.method, &place.path, &text));
         let kept_apart = provider.filter(|provider| provider.tenancy == Tenancy::Strict);
         if let Some(provider) = kept_apart.filter(|_| route.lists(&head.method, &place.path)) {
-            return self.list(target, head, body, (provider, account), record).await;
+            // Rare and large.
+            let listed = self.list(target, head, body, (provider, account), record);
+            return Box::pin(listed).await;
         }
         let job = self.jobs.asked_for(account, &head.method, place);
         let is_read_whole = made.is_some() || has_addresses;
@@ -190,12 +192,12 @@ impl Gateway {
             let body = read_whole(body, ANSWER_BYTES_MAX, record.pause, budget).await?;
             body.decoded(&head.headers, ANSWER_BYTES_MAX, budget)
         };
-        let whole = read.await.map_err(|error| match error {
-            Rejection::BodiesTooLarge => error,
-            _ => {
-                tracing::warn!("a provider's answer can't be read whole, and is kept back");
-                Rejection::UpstreamAway
+        let whole = read.await.map_err(|error| {
+            if matches!(error, Rejection::BodiesTooLarge) {
+                return error;
             }
+            tracing::warn!("a provider's answer can't be read whole, and is kept back");
+            Rejection::UpstreamAway
         })?;
         head.headers.remove(CONTENT_LENGTH);
         if head.headers.remove(CONTENT_ENCODING).is_some() {

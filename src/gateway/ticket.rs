@@ -50,13 +50,10 @@ impl Tickets {
     fn sealed_with<'k>(providers: impl Iterator<Item = (&'k Name, Option<&'k [u8]>)>) -> Self {
         let key = |(name, key): (&Name, Option<&[u8]>)| {
             let mut random = [0; 32];
-            let secret = match key {
-                Some(key) => key,
-                None => {
-                    getrandom::fill(&mut random).ok()?;
-                    &random
-                }
-            };
+            if key.is_none() {
+                getrandom::fill(&mut random).ok()?;
+            }
+            let secret = key.unwrap_or(&random);
             let hash = Sha256::new().chain_update(b"creditgate ticket\0").chain_update(secret);
             // A SHA-256 is as long as such a key.
             let key = UnboundKey::new(&AES_256_GCM, &hash.finalize()).ok()?;
