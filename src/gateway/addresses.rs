@@ -53,27 +53,31 @@ impl Gateway {
         check: Check,
         record: &mut Record,
     ) -> Result<Caller, Rejection> {
-        let (now, query) = ((self.clock)(), head.uri.query());
         let identified = self.identify(head, check, record).await;
-        let upload = place.route.upload(&place.path, query);
-        let holder = match &upload {
-            Upload::Named(id) => self.tickets.open(place.provider, id, query.unwrap_or(""), now),
-            Upload::Absent | Upload::Doubtful => None,
+        let query = head.uri.query().unwrap_or_default();
+        let upload = match place.route.upload(&place.path, query) {
+            Upload::Absent => return identified,
+            Upload::Named(id) => Some(id),
+            Upload::Doubtful => None,
         };
+        let now = (self.clock)();
+        let open = |id: Cow<'_, str>| self.tickets.open(place.provider, &id, query, now);
+        let holder = upload.and_then(open);
         let is_free = place.route.class == Class::Free;
-        let (caller, holder) = match (identified, holder) {
+        let caller = match (identified, &holder) {
             (Err(Rejection::KeyMissing), Some(holder)) if is_free => {
                 let caller = auth::identify_holder(&self.directory, holder, check, now).await?;
                 record.called_by(&caller);
-                return Ok(caller);
+                caller
             }
-            (identified, holder) => (identified?, holder),
+            (identified, _) => identified?,
         };
         let is_own = holder.is_some_and(|holder| holder.account == caller.record.account);
-        if upload != Upload::Absent && !is_own && self.is_strict(place.provider) {
-            return Err(Rejection::NoSuchThing);
+        if is_own || !self.is_strict(place.provider) {
+            Ok(caller)
+        } else {
+            Err(Rejection::NoSuchThing)
         }
-        Ok(caller)
     }
 
     /// How the answer to a request is to be changed, if it is.
@@ -155,7 +159,7 @@ impl WayBack<'_> {
             return None;
         }
         let query = uri.query().map(query_without_key).filter(|query| !query.is_empty());
-        let upload = match route.upload(&path, query.as_deref()) {
+        let upload = match route.upload(&path, query.as_deref().unwrap_or_default()) {
             Upload::Named(id) => Some(id.into_owned()),
             Upload::Absent | Upload::Doubtful => None,
         };

@@ -66,11 +66,11 @@ pub async fn identify(
 /// Identifies the holder of a ticket, whose key must still be good.
 pub async fn identify_holder(
     directory: &Directory,
-    Holder { key, account }: Holder,
+    Holder { key, account }: &Holder,
     check: Check,
     now: Timestamp,
 ) -> Result<Caller, Rejection> {
-    known(directory, key, |_| Ok(account), check, now).await
+    known(directory, *key, |_| Ok(account.clone()), check, now).await
 }
 
 async fn known(

@@ -72,16 +72,13 @@ impl Route {
     }
 
     /// The upload that a request to `path` with `query` goes on with.
-    pub fn upload<'q>(&self, path: &Path, query: Option<&'q str>) -> Upload<'q> {
-        match query {
-            Some(query) if self.language == Dialect::Gemini && is_upload(path) => named_in(query),
-            _ => Upload::Absent,
+    pub fn upload<'q>(&self, path: &Path, query: &'q str) -> Upload<'q> {
+        if self.language == Dialect::Gemini && path.as_str().starts_with("/upload/") {
+            named_in(query)
+        } else {
+            Upload::Absent
         }
     }
-}
-
-fn is_upload(path: &Path) -> bool {
-    path.as_str().starts_with("/upload/")
 }
 
 fn named_in(query: &str) -> Upload<'_> {
@@ -157,7 +154,7 @@ mod tests {
             ("/v1beta/files", "upload_id=A", Upload::Absent),
         ] {
             let (route, path) = placed(Dialect::Gemini, &Method::POST, path);
-            assert_eq!(route.upload(&path, Some(query)), expected, "{path} {query}");
+            assert_eq!(route.upload(&path, query), expected, "{path} {query}");
         }
     }
 }
