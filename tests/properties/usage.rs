@@ -27,19 +27,26 @@ pub fn check(bytes: &[u8]) {
     for seed in [0, 1, u8::try_from(body.len() % 256).unwrap_or_default()] {
         assert_eq!(read(pieces(body, seed)), whole, "in pieces of {seed}");
     }
-    check_bounds(&whole, body);
+    check_bounds(&whole, dialect, body);
 }
 
-/// Every number is one that is written, or less; what is counted are things that are there.
-fn check_bounds(report: &Report, body: &[u8]) {
+/// Every number is one that is written, or less; what is counted are things that are there. Gemini counts what tools have
+/// read beside the prompt: its input is two numbers.
+fn check_bounds(report: &Report, dialect: Dialect, body: &[u8]) {
     let runs = body.split(|byte| !byte.is_ascii_digit());
     let numbers = runs.filter_map(|run| std::str::from_utf8(run).ok()?.parse::<u64>().ok());
-    let most = numbers.max().unwrap_or_default();
+    let mut numbers: Vec<u64> = numbers.collect();
+    numbers.sort_unstable_by(|a, b| b.cmp(a));
+    let number = |place: usize| numbers.get(place).copied().unwrap_or_default();
+    let most = number(0);
     let things = body.iter().filter(|byte| matches!(byte, b'{' | b'"')).count() as u64;
     for (unit, amount) in report.usage.amounts() {
         let bound = match unit {
             Unit::Image => things,
             Unit::AudioSecond => most.saturating_add(1).saturating_mul(1_000),
+            Unit::Input if matches!(dialect, Dialect::Gemini | Dialect::Vertex) => {
+                most.saturating_add(number(1))
+            }
             _ => most,
         };
         assert!(amount <= bound, "{unit:?}: {amount}, but {bound} is the most that is written");
