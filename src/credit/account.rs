@@ -224,6 +224,7 @@ impl Account {
                 self.debt = less(self.debt, sum(parts), "debt")?;
             }
             Fact::Void { lot, taken, owed, .. } => {
+                self.ask_back(*lot, *owed, at);
                 let taken = (!taken.is_zero()).then_some(Part { lot: *lot, amount: *taken });
                 self.pay(taken.as_slice(), *owed)?;
             }
@@ -281,6 +282,21 @@ impl Account {
         self.jobs.push(OpenJob { call, correct_until, charged, owed, parts, job });
     }
 
+    /// A refund made `owed` of what was used of `lot` a debt. What open jobs used of it may turn out to be too much: then
+    /// it is this debt that goes, also when the lot has ended or the gate is closed.
+    fn ask_back(&mut self, lot: u32, owed: Credits, at: Timestamp) {
+        let mut left = owed;
+        for job in self.jobs.iter_mut().filter(|job| at < job.correct_until) {
+            for part in job.parts.iter_mut().filter(|part| part.lot == lot) {
+                let asked = part.amount.min(left);
+                left = left.saturating_sub(asked);
+                part.amount = part.amount.saturating_sub(asked);
+                job.owed = job.owed.saturating_add(asked);
+            }
+            job.parts.retain(|part| !part.amount.is_zero());
+        }
+    }
+
     /// Drops what no rule needs any more: jobs that are too old to correct, empty lots (but the current plan lot, which a
     /// plan change may refill, and those that a correction may) and expired holds that are too old to settle.
     fn forget(&mut self, at: Timestamp) {
@@ -288,13 +304,14 @@ impl Account {
         let surplus = self.jobs.len().saturating_sub(JOBS_MAX);
         self.jobs.drain(..surplus);
         let jobs = &self.jobs;
-        // What repaid a job's debt goes to whichever lots are there.
-        let may_return = |no: u32| {
-            let paid = |job: &OpenJob| job.parts.iter().any(|part| part.lot == no);
-            jobs.iter().any(|job| !job.owed.is_zero() || paid(job))
+        // What repaid a job's debt goes to whichever lots are open; the rest goes where it came from, to expire there if it
+        // must: a refund doesn't ask for what has.
+        let is_owed = jobs.iter().any(|job| !job.owed.is_zero());
+        let paid = |job: &OpenJob, no| job.parts.iter().any(|part| part.lot == no);
+        let is_needed = |lot: &Lot| {
+            at < lot.end && (lot.kind == LotKind::Plan || is_owed)
+                || jobs.iter().any(|job| paid(job, lot.no))
         };
-        let is_needed =
-            |lot: &Lot| at < lot.end && (lot.kind == LotKind::Plan || may_return(lot.no));
         self.lots.retain(|lot| !lot.remaining.is_zero() || is_needed(lot));
         self.expired.retain(|hold| at < hold.settle_until);
         let surplus = self.expired.len().saturating_sub(HOLDS_MAX);

@@ -11,7 +11,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG};
 use http::{HeaderMap, Request, Response, Uri, request};
 use hyper::body::Incoming;
 
-use super::body::{Outgoing, Unread, Whole, read_whole};
+use super::body::{Budgeted, Outgoing, Unread, Whole, read_whole};
 use super::head::has_token;
 use super::paced::Paced;
 use super::record::Record;
@@ -47,18 +47,20 @@ impl Gateway {
             let response = self.send(target, head, body, job.is_some(), record).await?;
             return Ok(self.watched(response, job, place));
         };
-        let (text, body) = if may_name_things(&head, place) {
-            let body = self.read(&head, body).await?;
-            (body.text().clone(), body.outgoing(None, &mut head.headers))
+        let body = if may_name_things(&head, place) {
+            Ok(self.read(&head, body).await?)
         } else {
-            (Bytes::new(), self.through(body)?)
+            Err(self.through(body)?)
         };
-        let things = self.things_named(&head, place, &text)?;
+        let (route, none) = (place.route, Bytes::new());
+        let text = body.as_ref().map_or(&none, Whole::text);
+        let things = self.things_named(&head, place, text)?;
+        let deleted = route.deletes(&head.method, &place.path);
+        let made = route.made(&head.method, &place.path, text);
         self.tenancy.check(account, &things).await?;
 
-        let route = place.route;
-        let deleted = route.deletes(&head.method, &place.path);
-        let made = route.made(&head.method, &place.path, &text);
+        let body =
+            body.map_or_else(|through| through, |read| read.outgoing(None, &mut head.headers));
         if provider.tenancy == Tenancy::Strict && route.lists(&head.method, &place.path) {
             return self.list(target, head, body, (provider, account), record).await;
         }
@@ -75,7 +77,7 @@ impl Gateway {
             return Ok(self.watched(response, job, place));
         };
         let watch = job.and_then(|job| self.jobs.watch(job, route, response.headers()));
-        let answer = self.whole(response, record).await?;
+        let (answer, share) = self.whole(response, record).await?;
         if let Some(mut watch) = watch {
             watch.see(answer.body());
             watch.end();
@@ -83,7 +85,7 @@ impl Gateway {
         made.feed(answer.body());
         let made = self.tenancy.things(place.provider, route, made.news());
         self.tenancy.own(account, made).await;
-        Ok(Outcome::Own(answer))
+        Ok(Outcome::Own(answer.map(|body| share.keep(body))))
     }
 
     /// An answer that may tell how `job` ended.
@@ -117,7 +119,7 @@ impl Gateway {
             if !response.status().is_success() {
                 return Ok(Outcome::Passed(response, Passing::default()));
             }
-            let mut answer = self.whole(response, record).await?;
+            let (mut answer, share) = self.whole(response, record).await?;
             let unlisted = |error| {
                 tracing::warn!(pattern = route.pattern, %error, "the answer is kept back");
                 Rejection::UpstreamAway
@@ -139,7 +141,7 @@ impl Gateway {
                 head = with_query(next, &query)?;
                 continue;
             }
-            *answer.body_mut() = list.of(is_shown).into();
+            *answer.body_mut() = share.keep(list.of(is_shown).into());
             answer.headers_mut().remove(ETAG);
             return Ok(Outcome::Own(answer));
         }
@@ -157,12 +159,12 @@ impl Gateway {
         body.decoded(&head.headers, limits.metered_body, budget)
     }
 
-    /// A provider's answer, read whole.
+    /// A provider's answer, read whole, and its share of the memory for bodies.
     async fn whole(
         &self,
         response: Response<Incoming>,
         record: &Record,
-    ) -> Result<Response<Bytes>, Rejection> {
+    ) -> Result<(Response<Bytes>, Budgeted), Rejection> {
         let (mut head, body) = response.into_parts();
         if Coding::of(&head.headers) != Ok(None) {
             tracing::warn!("a provider has compressed an answer that it was asked not to compress");
@@ -175,7 +177,8 @@ impl Gateway {
             _ => Rejection::UpstreamAway,
         })?;
         head.headers.remove(CONTENT_LENGTH);
-        Ok(Response::from_parts(head, whole.text().clone()))
+        let (body, share) = whole.into_parts();
+        Ok((Response::from_parts(head, body), share))
     }
 }
 

@@ -15,9 +15,9 @@ pub fn check(bytes: &[u8]) {
     let dialect = field("dialect: ").parse().unwrap_or(Dialect::ALL[any % Dialect::ALL.len()]);
     let operation =
         field("operation: ").parse().unwrap_or(Operation::ALL[any % Operation::ALL.len()]);
-    let kind = Some(field("content-type: "));
+    let kind = field("content-type: ");
     let read = |pieces: Vec<&[u8]>| {
-        let mut reader = UsageReader::for_response(dialect, operation, kind);
+        let mut reader = UsageReader::for_response(dialect, operation, Some(kind));
         for piece in pieces {
             reader.feed(piece);
         }
@@ -27,7 +27,13 @@ pub fn check(bytes: &[u8]) {
     for seed in [0, 1, u8::try_from(body.len() % 256).unwrap_or_default()] {
         assert_eq!(read(pieces(body, seed)), whole, "in pieces of {seed}");
     }
-    check_bounds(&whole, dialect, body);
+    assert!(whole.words.is_none_or(|words| words <= body.len() as u64), "{whole:?}");
+    // What Amazon wraps is written in Base64.
+    let is_wrapped = operation == Operation::Invoke
+        && kind.to_ascii_lowercase().contains("application/vnd.amazon.eventstream");
+    if !is_wrapped {
+        check_bounds(&whole, dialect, body);
+    }
 }
 
 /// Every number is one that is written, or less; what is counted are things that are there. Gemini counts what tools have
@@ -51,5 +57,4 @@ fn check_bounds(report: &Report, dialect: Dialect, body: &[u8]) {
         };
         assert!(amount <= bound, "{unit:?}: {amount}, but {bound} is the most that is written");
     }
-    assert!(report.words.is_none_or(|words| words <= body.len() as u64), "{report:?}");
 }
