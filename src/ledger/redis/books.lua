@@ -1,5 +1,6 @@
 -- The rules of money in Redis: the twin of src/credit (apply.rs, account.rs), function by function. It decides and
--- writes in one script; apply.lua and change.lua, which follow this text, say what is asked and what is answered.
+-- writes in one step. apply.lua, owned.lua, change.lua and claim.lua, which follow this text, say what is asked and what
+-- is answered. Together they are one library of functions, which a server keeps and need not make anew for each step.
 --
 -- An error in a script does not undo its earlier writes. So everything is read and computed first, inside `plan_step`,
 -- where an error leaves no trace; `write` comes last and has nothing in it that can fail.
@@ -36,10 +37,13 @@ local JOBS_MAX = 256
 local FORMAT = '1'
 local PRIORITY = { P = 10, G = 15, B = 20 }
 
+-- The keys and arguments of the function that is asked.
+local KEYS, ARGV
 -- What is asked: the account, the clock, the account's clock, the operation's id and its instant.
 local account, clock, now, id, made_at
--- The books, their scalars as they are stored, the new entries, and the sources that were looked at.
-local A, old, entries, sources
+-- The books, their scalars as they are stored and as they were read, the new entries, and the sources that were looked
+-- at.
+local A, old, was, entries, sources
 -- A.kept has holds, expired holds and open jobs by their fields, as texts until somebody looks at them: there may be a
 -- thousand, and a step concerns one. A.count says how many there are of each, `touched` which of them changed.
 local touched
@@ -94,7 +98,7 @@ end
 local function parts_text(parts)
   local texts = {}
   for i, part in ipairs(parts) do
-    texts[i] = text(part.lot) .. '=' .. text(part.amount)
+    texts[i] = string.format('%d=%d', part.lot, part.amount)
   end
   return table.concat(texts, ',')
 end
@@ -108,9 +112,7 @@ local function parse_parts(given)
 end
 
 local function lot_text(lot)
-  return table.concat({
-    lot.kind, text(lot.start), text(lot.fin), text(lot.granted), text(lot.remaining), text(lot.held),
-  }, ':')
+  return string.format('%s:%d:%d:%d:%d:%d', lot.kind, lot.start, lot.fin, lot.granted, lot.remaining, lot.held)
 end
 
 local function parse_lot(no, given)
@@ -127,8 +129,7 @@ local function parse_lot(no, given)
 end
 
 local function hold_text(hold)
-  return table.concat(
-    { text(hold.deadline), text(hold.done), parts_text(hold.parts) }, ':')
+  return string.format('%d:%d:%s', hold.deadline, hold.done, parts_text(hold.parts))
 end
 
 local function parse_hold(hold_id, given)
@@ -154,7 +155,7 @@ local function parse_expired(hold_id, given)
 end
 
 local function expired_text(hold)
-  return table.concat({ text(hold.order), text(hold.charged), text(hold.settle_until) }, ':')
+  return string.format('%d:%d:%d', hold.order, hold.charged, hold.settle_until)
 end
 
 -- A job's lots and what describes it are read when it is corrected.
@@ -173,10 +174,8 @@ local function job_text(job)
 end
 
 local function source_text(source)
-  return table.concat({
-    text(source.lot), source.kind, text(source.start), text(source.fin), text(source.granted),
-    text(source.expired), text(source.voided), text(source.reclaimed),
-  }, ':')
+  return string.format('%d:%s:%d:%d:%d:%d:%d:%d', source.lot, source.kind, source.start, source.fin, source.granted,
+    source.expired, source.voided, source.reclaimed)
 end
 
 local function parse_source(given)
@@ -219,7 +218,7 @@ local DUE = { H = 'deadline', E = 'settle_until', J = 'correct_until' }
 local SCALARS = { 'q', 't', 'g', 'v', 'd', 'p', 'n', 'x' }
 
 local function load()
-  old, entries, sources, touched = {}, {}, {}, {}
+  old, was, entries, sources, touched = {}, {}, {}, {}, {}
   local lots, kept, count = {}, {}, { H = 0, E = 0, J = 0 }
   local stored = redis.call('HGETALL', KEYS[1])
   for i = 1, #stored, 2 do
@@ -238,7 +237,8 @@ local function load()
   end
   A = { lots = lots, kept = kept, count = count }
   for _, field in ipairs(SCALARS) do
-    A[field] = number(old[field] or '0')
+    was[field] = old[field] and number(old[field]) or 0
+    A[field] = was[field]
   end
   A.stored = {}
   for _, lot in ipairs(lots) do
@@ -453,7 +453,7 @@ end
 local function record(fact, ...)
   forget()
   A.q, A.t = A.q + 1, now
-  local words = { text(A.q), text(now), id, text(balance()), fact }
+  local words = { string.format('%d %d %s %d %s', A.q, now, id, balance(), fact) }
   for _, word in ipairs({ ... }) do
     if type(word) == 'number' then
       word = text(word)
@@ -498,9 +498,8 @@ local function funds()
       held = capped(held + lot.held)
     end
   end
-  return table.concat({
-    now < A.g and '1' or '0', text(sums.P), text(sums.G), text(sums.B), text(held), text(A.d), plan_end,
-  }, ' ')
+  local active = now < A.g and 1 or 0
+  return string.format('%d %d %d %d %d %d %s', active, sums.P, sums.G, sums.B, held, A.d, plan_end)
 end
 
 -- Operations ---------------------------------------------------------------------------------------------------------
@@ -552,14 +551,15 @@ local function expire_holds()
   end
 end
 
-local function expire_lots()
-  local function next_ended()
-    for _, lot in ipairs(A.lots) do
-      if lot.fin <= now and unheld(lot) > 0 then
-        return lot
-      end
+local function next_ended()
+  for _, lot in ipairs(A.lots) do
+    if lot.fin <= now and unheld(lot) > 0 then
+      return lot
     end
   end
+end
+
+local function expire_lots()
   local lot = next_ended()
   while lot do
     local amount = unheld(lot)
@@ -772,10 +772,9 @@ local function await_job(job, charged, owed, parts)
     return nil
   end
   local order, correct_until = A.q + 1, later(CORRECTABLE)
-  local numbers = { text(order), text(correct_until), text(charged), text(owed), parts_text(parts) }
   keep('J', {
     id = id, order = order, correct_until = correct_until,
-    text = table.concat(numbers, ':') .. ' ' .. job,
+    text = string.format('%d:%d:%d:%d:%s %s', order, correct_until, charged, owed, parts_text(parts), job),
   })
   return 'job=' .. job
 end
@@ -1034,9 +1033,8 @@ local function prepare(memory_field, memory)
       put('f', FORMAT)
     end
     for _, field in ipairs(SCALARS) do
-      local value = text(A[field])
-      if old[field] ~= value then
-        put(field, value)
+      if A[field] ~= was[field] or not old[field] then
+        put(field, text(A[field]))
       end
     end
     local there = {}
@@ -1128,4 +1126,15 @@ local function carried_out(decide)
     write(result.plan)
   end
   return result
+end
+
+-- Makes `answer` a function of the library. `flag`: what the server must know of it.
+local function serve(name, answer, flag)
+  redis.register_function({
+    function_name = LIBRARY .. '_' .. name, flags = { flag },
+    callback = function(keys, args)
+      KEYS, ARGV = keys, args
+      return answer()
+    end,
+  })
 end

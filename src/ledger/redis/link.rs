@@ -23,6 +23,9 @@ use crate::config::{Place, RedisUrl, Topology};
 use crate::cores::Core;
 use crate::ledger::LedgerError;
 
+/// Servers of a step that are given our functions: each that it is sent to.
+const LOADS_MAX: u32 = 3;
+
 /// The pauses of a step whose slot is on its way.
 const SHORT_PAUSE: Duration = Duration::from_millis(10);
 
@@ -35,13 +38,6 @@ pub(super) enum Request<'a> {
     Durable(&'a Cmd),
     /// Several commands, whose replies come as an array, errors among them.
     Many(&'a Pipeline),
-}
-
-/// Why a step was not answered.
-pub(super) enum Unanswered {
-    /// The server wants the script's text. The step has not begun.
-    NoScript,
-    Ledger(LedgerError),
 }
 
 /// Why there is no reply.
@@ -59,6 +55,8 @@ pub(super) struct Link {
     pub(super) dialer: Arc<Dialer>,
     /// Each has a connection of its own to each server.
     pub(super) cores: Vec<Core>,
+    /// The command that gives a server our functions.
+    functions: Cmd,
     patience: Duration,
     acknowledgement: Acknowledgement,
     /// Every server that was met; those that nobody needs and nobody reaches are dropped.
@@ -71,8 +69,13 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// Looks for the servers of `url`; all that are there must be fit, and one must be there.
-    pub(super) async fn open(url: &RedisUrl, settings: &Settings) -> Result<Arc<Self>, OpenError> {
+    /// Looks for the servers of `url`; all that are there must be fit, and one must be there. `functions`: the command that
+    /// gives them our functions.
+    pub(super) async fn open(
+        url: &RedisUrl,
+        settings: &Settings,
+        functions: Cmd,
+    ) -> Result<Arc<Self>, OpenError> {
         let place = match &url.topology {
             Topology::Single(place) => place.clone(),
             Topology::Sentinel { sentinels: places, .. } | Topology::Cluster(places) => {
@@ -83,6 +86,7 @@ impl Link {
             topology: url.topology.clone(),
             dialer: Dialer::new(url, settings)?.into(),
             cores: settings.cores.clone(),
+            functions,
             patience: settings.response_timeout,
             acknowledgement: Acknowledgement::new(settings),
             nodes: Mutex::default(),
@@ -125,31 +129,31 @@ impl Link {
     }
 
     /// Asks the server that has `key`, once more if that one is gone and another has its place.
-    pub(super) async fn ask(&self, key: &str, request: Request<'_>) -> Result<Value, Unanswered> {
+    pub(super) async fn ask(&self, key: &str, request: Request<'_>) -> Result<Value, LedgerError> {
         let deadline = Instant::now() + self.patience;
         let mut may_have_begun = None;
         let (mut redirected, mut is_second, mut pause) = (None, false, SHORT_PAUSE);
+        let mut loads = 0;
         loop {
             let owner = || self.map().owner(key);
             let Some(node) = redirected.as_ref().map(|(node, _)| Arc::clone(node)).or_else(owner)
             else {
                 return Err(LedgerError::Unavailable(format!(
                     "no server of its cluster has {key}"
-                ))
-                .into());
+                )));
             };
             let asking = redirected.take().is_some_and(|(_, asking)| asking);
             let Some(present) = node.present() else {
                 // A caller that repeats at once must not keep its thread from those who look for the server.
                 tokio::task::yield_now().await;
-                return Err(unanswered(may_have_begun, node.absence()).into());
+                return Err(unanswered(may_have_begun, node.absence()));
             };
             let number = present.number;
             let error = match self.send(&node, present, asking, (key, request)).await {
                 Ok(value) => return Ok(value),
                 Err(Failure::Redis(error)) => error,
                 Err(Failure::TooFew { had, wait }) => {
-                    return Err(LedgerError::Unknown(wait.complaint(had)).into());
+                    return Err(LedgerError::Unknown(wait.complaint(had)));
                 }
             };
             let verdict = Verdict::of(&error, &node.place.host);
@@ -176,21 +180,38 @@ impl Link {
                     node.left(Some(number), &error);
                     self.look_awaited(deadline).await;
                     if is_second {
-                        return Err(unanswered(may_have_begun, error).into());
+                        return Err(unanswered(may_have_begun, error));
                     }
                     is_second = true;
                 }
                 Verdict::Late => {
                     node.left(Some(number), &error);
                     self.wake.notify_one();
-                    return Err(LedgerError::Unknown(may_have_begun.unwrap_or(error)).into());
+                    return Err(LedgerError::Unknown(may_have_begun.unwrap_or(error)));
                 }
-                Verdict::Elsewhere { .. } | Verdict::TryAgain | Verdict::Refused => {
-                    return Err(unanswered(may_have_begun, error).into());
+                Verdict::NoFunction if loads < LOADS_MAX => {
+                    loads += 1;
+                    self.give_functions(&node).await;
+                    redirected = Some((node, asking));
                 }
-                Verdict::NoScript => return Err(Unanswered::NoScript),
+                Verdict::Elsewhere { .. }
+                | Verdict::TryAgain
+                | Verdict::NoFunction
+                | Verdict::Refused => {
+                    return Err(unanswered(may_have_begun, error));
+                }
                 Verdict::Unclear => return Err(LedgerError::Unknown(error).into()),
             }
+        }
+    }
+
+    /// Gives a server our functions: one that lost its file, or has just joined a cluster.
+    async fn give_functions(&self, node: &Node) {
+        let Some(present) = node.present() else { return };
+        if let Err(error) = present.pipe().ask(&self.functions).await
+            && !error.to_string().contains("already exists")
+        {
+            tracing::warn!(server = %node.place, %error, "a server does not take the functions");
         }
     }
 
@@ -240,21 +261,6 @@ async fn once(pipe: &Pipe, command: &Cmd, asking: bool) -> Result<Value, Failure
     commands.cmd("ASKING").add_command(command.clone());
     let mut replies = pipe.ask_all(&commands).await.map_err(Failure::Redis)?;
     replies.pop().unwrap_or(Value::Nil).extract_error().map_err(Failure::Redis)
-}
-
-impl From<LedgerError> for Unanswered {
-    fn from(error: LedgerError) -> Self {
-        Self::Ledger(error)
-    }
-}
-
-impl From<Unanswered> for LedgerError {
-    fn from(unanswered: Unanswered) -> Self {
-        match unanswered {
-            Unanswered::NoScript => Self::Unavailable("its Redis forgets scripts".to_owned()),
-            Unanswered::Ledger(error) => error,
-        }
-    }
 }
 
 /// What is known of a step to which there is no reply.

@@ -48,7 +48,7 @@ const MUTANTS: &[(&str, &str)] = &[
     ("return lot.start <= now and now < lot.fin", "return lot.start <= now and now <= lot.fin"),
     ("local current_plan = lot.kind == 'P' and now < lot.fin", "local current_plan = false"),
     ("return total - A.d\n", "return total\n"),
-    ("now < A.g and '1' or '0'", "now <= A.g and '1' or '0'"),
+    ("now < A.g and 1 or 0", "now <= A.g and 1 or 0"),
     // What the clock brings about.
     ("if hold.deadline <= now then", "if hold.deadline < now then"),
     ("first_of(hold.parts, hold.done), later", "first_of(hold.parts, 0), later"),
@@ -163,7 +163,7 @@ const MUTANTS: &[(&str, &str)] = &[
     ("if not there[no] then", "if false then"),
     ("if lot.text ~= value then", "if not lot.text then"),
     ("if lot.source and not old['S' .. no] then", "if false then"),
-    ("if old[field] ~= value then", "if not old[field] then"),
+    ("if A[field] ~= was[field] or not old[field] then", "if not old[field] then"),
     ("source and value ~= source.text", "source and not source.text"),
     ("in_portions('HSET', KEYS[2], plan.changed)", ""),
     ("redis.call('HSET', KEYS[3], plan.memory_field, plan.memory)", ""),
