@@ -3,12 +3,11 @@
 //! This file knows how a fact changes the books and what must always be true of them; which facts an operation
 //! brings about is decided in `operation`.
 
+mod jobs;
+
 use serde::{Deserialize, Serialize};
 
-use super::{
-    CORRECTABLE_MILLIS, Credits, Entry, Fact, Id, JOBS_MAX, Job, Lot, LotKind, OpenJob, Part,
-    Timestamp,
-};
+use super::{Credits, Entry, Fact, Id, JOBS_MAX, Lot, LotKind, OpenJob, Part, Timestamp};
 
 /// How long an operation's id is remembered, in ms (semantics.md section 5).
 pub const REMEMBERED_MILLIS: u64 = 72 * 60 * 60 * 1000;
@@ -252,49 +251,12 @@ impl Account {
         Ok(())
     }
 
-    /// The charge of `call` has been corrected.
-    fn close_job(&mut self, call: Id) -> Result<(), Broken> {
-        let place = self.jobs.iter().position(|job| job.call == call);
-        let place = place.ok_or_else(|| Broken(format!("no job of {call} is open")))?;
-        self.jobs.remove(place);
-        Ok(())
-    }
-
     fn put_back(&mut self, parts: &[Part]) -> Result<(), Broken> {
         for part in parts {
             let lot = self.lot_mut(part.lot)?;
             lot.remaining = more(lot.remaining, part.amount, "lot")?;
         }
         Ok(())
-    }
-
-    /// From now on the charge of `call` may be corrected, if it began a job.
-    fn await_job(
-        &mut self,
-        call: Id,
-        job: Option<&Job>,
-        (charged, owed, parts): (Credits, Credits, &[Part]),
-        at: Timestamp,
-    ) {
-        let Some(job) = job.cloned() else { return };
-        self.jobs.retain(|other| other.call != call);
-        let (parts, correct_until) = (parts.to_vec(), at.after_millis(CORRECTABLE_MILLIS));
-        self.jobs.push(OpenJob { call, correct_until, charged, owed, parts, job });
-    }
-
-    /// A refund made `owed` of what was used of `lot` a debt. What open jobs used of it may turn out to be too much: then
-    /// it is this debt that goes, also when the lot has ended or the gate is closed.
-    fn ask_back(&mut self, lot: u32, owed: Credits, at: Timestamp) {
-        let mut left = owed;
-        for job in self.jobs.iter_mut().filter(|job| at < job.correct_until) {
-            for part in job.parts.iter_mut().filter(|part| part.lot == lot) {
-                let asked = part.amount.min(left);
-                left = left.saturating_sub(asked);
-                part.amount = part.amount.saturating_sub(asked);
-                job.owed = job.owed.saturating_add(asked);
-            }
-            job.parts.retain(|part| !part.amount.is_zero());
-        }
     }
 
     /// Drops what no rule needs any more: jobs that are too old to correct, empty lots (but the current plan lot, which a

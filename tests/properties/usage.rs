@@ -27,10 +27,13 @@ pub fn check(bytes: &[u8]) {
     for seed in [0, 1, u8::try_from(body.len() % 256).unwrap_or_default()] {
         assert_eq!(read(pieces(body, seed)), whole, "in pieces of {seed}");
     }
-    assert!(whole.words.is_none_or(|words| words <= body.len() as u64), "{whole:?}");
     // What Amazon wraps is written in Base64.
     let is_wrapped = operation == Operation::Invoke
         && kind.to_ascii_lowercase().contains("application/vnd.amazon.eventstream");
+    // A character of four bytes is two tokens, and its first byte tells: without the others there are two for a byte.
+    let is_text = !is_wrapped && std::str::from_utf8(body).is_ok();
+    let most = body.len() as u64 * if is_text { 1 } else { 2 };
+    assert!(whole.words.is_none_or(|words| words <= most), "{whole:?}");
     if !is_wrapped {
         check_bounds(&whole, dialect, body);
     }

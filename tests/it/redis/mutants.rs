@@ -121,14 +121,11 @@ const MUTANTS: &[(&str, &str)] = &[
     // Jobs.
     ("local CORRECTABLE = 3024000000", "local CORRECTABLE = 3024000001"),
     ("and not may_return(lot) then", "then"),
-    ("A.returns = kind ~= 'J' and A.returns or nil\n  A.x", "A.x"),
     ("nil, true\n  A.returns = kind ~= 'J' and A.returns or nil\n", "nil, true\n"),
     ("or now < lot.fin and from.is_owed", "or from.is_owed"),
     ("or now < lot.fin and from.is_owed", ""),
     ("return from.lots[lot.no] or", "return"),
     ("  ask_back(source.lot, owed)\n", ""),
-    ("left > 0 and A.count.J > 0 and all('J', in_order)", "all('J', by_id)"),
-    ("now < job.correct_until and parse_parts", "parse_parts"),
     ("part.lot == no and math.min(part.amount, left) or 0", "math.min(part.amount, left)"),
     ("part.lot == no and math.min(part.amount, left) or 0", "part.lot == no and part.amount or 0"),
     ("tonumber(job_owed) + asked", "asked"),
@@ -172,7 +169,8 @@ const MUTANTS: &[(&str, &str)] = &[
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_mutant_of_the_script_is_found_out() {
-    let server = Server::start(&[]);
+    // Some edits make a step slow: that is no answer.
+    let server = Server::start(&["--busy-reply-threshold", "100000"]);
     let small = |seeds: std::ops::Range<u64>| seeds.map(|seed| one_of(&history::small(), seed));
     let vast = |seeds: std::ops::Range<u64>| seeds.map(|seed| one_of(&history::vast(), seed));
     let crowded = [one_of(&history::crowded(), 0)];
