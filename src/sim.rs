@@ -8,6 +8,7 @@ mod anthropic;
 mod audio;
 mod batches;
 mod chat;
+mod coded;
 mod content;
 mod control;
 mod files;
@@ -49,6 +50,7 @@ separated by commas. A value may be percent-encoded.
   chunks=N              pieces of content (4, at most 100000)
   gap=MS                wait between the events of a stream
   split=SEED            cut the same bytes at other places, chosen from SEED
+  coding=NAME           compress the answer, whatever was accepted (gzip, deflate, br, zstd)
   hold=PLACE            wait at one of the places of `break` until POST /_sim/release
   body=TEXT             the text of the answer
   tool                  answer a chat with a tool call

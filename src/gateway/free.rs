@@ -12,7 +12,7 @@ use http::{HeaderMap, Request, Response, Uri, request};
 use hyper::body::Incoming;
 
 use super::auth::Caller;
-use super::body::{Outgoing, Unread, Whole, read_whole};
+use super::body::{Budgeted, Outgoing, Unread, Whole, read_whole};
 use super::head::has_token;
 use super::paced::Paced;
 use super::record::Record;
@@ -64,19 +64,21 @@ impl Gateway {
     ) -> Result<Outcome, Rejection> {
         let place = &target.place;
         let provider = self.tenancy_at(place);
-        let (text, body) = if provider.is_some() && may_name_things(&head, place) {
-            let body = self.read(&head, body).await?;
-            (body.text().clone(), body.outgoing(None, &mut head.headers))
+        let body = if provider.is_some() && may_name_things(&head, place) {
+            Ok(self.read(&head, body).await?)
         } else {
-            (Bytes::new(), self.through(body)?)
+            Err(self.through(body)?)
         };
-        let things = self.things_named(&head, place, &text)?;
+        let (route, none) = (place.route, Bytes::new());
+        let text = body.as_ref().map_or(&none, Whole::text);
+        let things = self.things_named(&head, place, text)?;
+        let deleted = provider.and_then(|_| route.deletes(&head.method, &place.path));
+        let made = provider.and_then(|_| route.made(&head.method, &place.path, text));
         self.tenancy.check(account, &things).await?;
 
-        let route = place.route;
-        let deleted = provider.and_then(|_| route.deletes(&head.method, &place.path));
-        let made = provider.and_then(|_| route.made(&head.method, &place.path, &text));
         let kept_apart = provider.filter(|provider| provider.tenancy == Tenancy::Strict);
+        let body =
+            body.map_or_else(|through| through, |read| read.outgoing(None, &mut head.headers));
         if let Some(provider) = kept_apart.filter(|_| route.lists(&head.method, &place.path)) {
             // Rare and large.
             let listed = self.list(target, head, body, (provider, account), record);
@@ -95,7 +97,7 @@ impl Gateway {
         if !is_read_whole || !is_json(response.headers()) {
             return Ok(self.watched(response, job, place));
         }
-        let answer = self.whole(response, record).await?;
+        let (answer, share) = self.whole(response, record).await?;
         let watch = job.and_then(|job| self.jobs.watch(job, route, answer.headers()));
         if let Some(mut watch) = watch {
             watch.see(answer.body());
@@ -106,7 +108,7 @@ impl Gateway {
             let made = self.tenancy.things(place.provider, route, made.news());
             self.tenancy.own(account, made).await;
         }
-        Ok(Outcome::Own(answer))
+        Ok(Outcome::Own(answer.map(|body| share.keep(body))))
     }
 
     /// An answer that may tell how `job` ended.
@@ -140,7 +142,7 @@ impl Gateway {
             if !response.status().is_success() {
                 return Ok(Outcome::Passed(response, Passing::default()));
             }
-            let mut answer = self.whole(response, record).await?;
+            let (mut answer, share) = self.whole(response, record).await?;
             let unlisted = |error| {
                 tracing::warn!(pattern = route.pattern, %error, "the answer is kept back");
                 Rejection::UpstreamAway
@@ -162,7 +164,7 @@ impl Gateway {
                 head = with_query(next, &query)?;
                 continue;
             }
-            *answer.body_mut() = list.of(is_shown).into();
+            *answer.body_mut() = share.keep(list.of(is_shown).into());
             answer.headers_mut().remove(ETAG);
             return Ok(Outcome::Own(answer));
         }
@@ -180,12 +182,13 @@ impl Gateway {
         body.decoded(&head.headers, limits.metered_body, budget)
     }
 
-    /// A provider's answer, read whole; without its coding, if it has one that it was asked not to have.
+    /// A provider's answer, read whole, without its coding if it has one that it was asked not to have; and its share of
+    /// the memory for bodies.
     async fn whole(
         &self,
         response: Response<Incoming>,
         record: &Record,
-    ) -> Result<Response<Bytes>, Rejection> {
+    ) -> Result<(Response<Bytes>, Budgeted), Rejection> {
         let (mut head, body) = response.into_parts();
         let (body, budget) = (Unread::new(body), &self.bodies);
         let read = async {
@@ -203,7 +206,8 @@ impl Gateway {
         if head.headers.remove(CONTENT_ENCODING).is_some() {
             head.headers.remove(ETAG);
         }
-        Ok(Response::from_parts(head, whole.text().clone()))
+        let (text, share) = whole.into_text();
+        Ok((Response::from_parts(head, text), share))
     }
 }
 

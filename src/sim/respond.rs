@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use serde_json::json;
 
 use super::batches::Batches;
+use super::coded::{self, encoded};
 use super::content::Answer;
 use super::control::{Exchange, Log};
 use super::files::Files;
@@ -195,11 +196,23 @@ impl Provider {
         exchange: Exchange,
     ) -> Response<Script> {
         exchange.status(status);
+        let coding = switches.coding.filter(|_| status.is_success());
+        let coded = coding.and_then(|coding| Some((coding, encoded(coding, &pieces).ok()?)));
+        let (coding, length, pieces) = match coded {
+            Some((coding, pieces)) if length != usize::MAX => {
+                (Some(coding), pieces.iter().map(Bytes::len).sum(), pieces)
+            }
+            Some((coding, pieces)) => (Some(coding), length, pieces),
+            None => (None, length, pieces),
+        };
         let number = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
         let mut response = Response::new(Script::of_pieces(pieces, switches, exchange));
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        if let Some(coding) = coding {
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coded::name(coding)));
+        }
         if length != usize::MAX {
             headers.insert(CONTENT_LENGTH, length.into());
         }

@@ -274,12 +274,14 @@ local function keep(kind, one)
     A.count[kind] = A.count[kind] + 1
   end
   A.kept[field], touched[field] = one, true
+  A.returns = kind ~= 'J' and A.returns or nil
   A.x = math.min(A.x, one[DUE[kind]])
 end
 
 local function drop(kind, call)
   local field = kind .. call
   A.kept[field], touched[field] = nil, true
+  A.returns = kind ~= 'J' and A.returns or nil
   A.count[kind] = A.count[kind] - 1
 end
 
@@ -368,12 +370,52 @@ local function take(parts)
   end
 end
 
--- Whether a correction may give credits back to the lot. What repaid a job's debt goes to whichever lots are there.
-local function may_return(no)
-  for _, job in ipairs(A.count.J > 0 and all('J', by_id) or {}) do
-    local owed, parts = string.match(job.text, '^%d+:%d+:%d+:(%d+):([%d=,]*) ')
-    if owed ~= '0' or string.find(',' .. parts, ',' .. text(no) .. '=', 1, true) then
-      return true
+-- The lots from which open jobs were paid, and whether one of them owes. Counted once for all lots, and anew when a job has
+-- changed: a step may write a thousand entries, and each looks for lots that nobody needs any more.
+local function returns()
+  if not A.returns then
+    local lots, is_owed = {}, false
+    for field, job in pairs(A.count.J > 0 and A.kept or {}) do
+      if string.sub(field, 1, 1) == 'J' then
+        local owed, parts = string.match(
+          type(job) == 'string' and job or job.text, '^%d+:%d+:%d+:(%d+):([%d=,]*) ')
+        is_owed = is_owed or owed ~= '0'
+        for lot in string.gmatch(parts or '', '(%d+)=') do
+          lots[tonumber(lot)] = true
+        end
+      end
+    end
+    A.returns = { lots = lots, is_owed = is_owed }
+  end
+  return A.returns
+end
+
+-- Whether a correction may give credits back to the lot. What repaid a job's debt goes to whichever lots are open; the rest
+-- goes where it came from, to expire there if it must: a refund doesn't ask for what has.
+local function may_return(lot)
+  local from = returns()
+  return from.lots[lot.no] or now < lot.fin and from.is_owed
+end
+
+-- A refund made `owed` of what was used of the lot a debt. What open jobs used of it may turn out to be too much: then it
+-- is this debt that goes, also when the lot has ended or the gate is closed.
+local function ask_back(no, owed)
+  local left = owed
+  for _, job in ipairs(left > 0 and A.count.J > 0 and all('J', in_order) or {}) do
+    local head, job_owed, parts, rest =
+      string.match(job.text, '^(%d+:%d+:%d+:)(%d+):([%d=,]*)( .*)$')
+    local asked, kept_parts = 0, {}
+    for _, part in ipairs(now < job.correct_until and parse_parts(parts or '') or {}) do
+      local portion = part.lot == no and math.min(part.amount, left) or 0
+      left, asked, part.amount = left - portion, asked + portion, part.amount - portion
+      if part.amount > 0 then
+        kept_parts[#kept_parts + 1] = part
+      end
+    end
+    if asked > 0 then
+      local sum_owed = text(capped(tonumber(job_owed) + asked))
+      job.text = head .. sum_owed .. ':' .. parts_text(kept_parts) .. rest
+      keep('J', job)
     end
   end
 end
@@ -396,7 +438,7 @@ local function forget()
   for place = #A.lots, 1, -1 do
     local lot = A.lots[place]
     local current_plan = lot.kind == 'P' and now < lot.fin
-    if lot.remaining == 0 and not current_plan and not (now < lot.fin and may_return(lot.no)) then
+    if lot.remaining == 0 and not current_plan and not may_return(lot) then
       table.remove(A.lots, place)
     end
   end
@@ -834,7 +876,8 @@ local function give(back, lot, amount)
 end
 
 -- What a job was charged too much goes back, the last first: to the debt that it left, and to the lots that it came
--- from. What was repaid of its debt goes to open lots, as far as something is missing there.
+-- from, where it expires at once if they have ended. What was repaid of its debt goes to open lots, as far as something
+-- is missing there.
 local function returned(amount, job_owed, job_parts)
   local owed, back = math.min(amount, job_owed), {}
   local repaid, left = math.min(owed, A.d), amount - owed
@@ -842,7 +885,7 @@ local function returned(amount, job_owed, job_parts)
     local part = job_parts[place]
     local portion, lot = math.min(part.amount, left), lot_numbered(part.lot)
     left = left - portion
-    if lot and now < lot.fin then
+    if lot then
       give(back, lot, portion)
     end
   end
@@ -906,6 +949,7 @@ function operations.void(name, total)
   end
   source.voided = total
   source.reclaimed = capped(capped(source.reclaimed + taken) + owed)
+  ask_back(source.lot, owed)
   if taken > 0 then
     take({ { lot = source.lot, amount = taken } })
   end

@@ -120,16 +120,22 @@ const MUTANTS: &[(&str, &str)] = &[
     ("source.expired + source.reclaimed) + rest)", "source.reclaimed) + rest)"),
     // Jobs.
     ("local CORRECTABLE = 3024000000", "local CORRECTABLE = 3024000001"),
-    ("and not (now < lot.fin and may_return(lot.no))", ""),
-    ("not (now < lot.fin and may_return(lot.no))", "not may_return(lot.no)"),
-    ("if owed ~= '0' or string.find", "if string.find"),
-    ("string.find(',' .. parts, ',' .. text(no) .. '=', 1, true)", "false"),
+    ("and not may_return(lot) then", "then"),
+    ("nil, true\n  A.returns = kind ~= 'J' and A.returns or nil\n", "nil, true\n"),
+    ("or now < lot.fin and from.is_owed", "or from.is_owed"),
+    ("or now < lot.fin and from.is_owed", ""),
+    ("return from.lots[lot.no] or", "return"),
+    ("  ask_back(source.lot, owed)\n", ""),
+    ("part.lot == no and math.min(part.amount, left) or 0", "math.min(part.amount, left)"),
+    ("part.lot == no and math.min(part.amount, left) or 0", "part.lot == no and part.amount or 0"),
+    ("tonumber(job_owed) + asked", "asked"),
+    ("      keep('J', job)\n", ""),
     ("capped(before + charged), owed, parts)", "charged, owed, parts)"),
     ("await_job(job, amount, owed, parts)", "await_job(job, amount, 0, parts)"),
     ("for place = #job_parts, 1, -1 do", "for place = 1, #job_parts do"),
     ("local owed, back = math.min(amount, job_owed), {}", "local owed, back = 0, {}"),
     ("local repaid, left = math.min(owed, A.d)", "local repaid, left = 0"),
-    ("if lot and now < lot.fin then\n      give", "if lot then\n      give"),
+    ("if lot then\n      give", "if lot and now < lot.fin then\n      give"),
     ("capped(left + owed - repaid)", "0"),
     ("if not job or now >= job.correct_until then", "if not job then"),
     ("or not has_room(sum(back)) then", "then"),
@@ -163,7 +169,8 @@ const MUTANTS: &[(&str, &str)] = &[
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_mutant_of_the_script_is_found_out() {
-    let server = Server::start(&[]);
+    // Some edits make a step slow: that is no answer.
+    let server = Server::start(&["--busy-reply-threshold", "100000"]);
     let small = |seeds: std::ops::Range<u64>| seeds.map(|seed| one_of(&history::small(), seed));
     let vast = |seeds: std::ops::Range<u64>| seeds.map(|seed| one_of(&history::vast(), seed));
     let crowded = [one_of(&history::crowded(), 0)];
