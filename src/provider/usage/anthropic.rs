@@ -4,8 +4,7 @@
 use super::{Number, Shape};
 use crate::credit::Unit;
 
-pub(super) const SHAPE: Shape =
-    Shape { number, is_output, image: |_, _| false, answers_in: Some(Unit::Output) };
+pub(super) const SHAPE: Shape = Shape { number, is_output, ..super::OF_TOKENS };
 
 fn number(path: &str, _: &str) -> Option<Number> {
     let at_start = path.strip_prefix("message.");
@@ -13,6 +12,7 @@ fn number(path: &str, _: &str) -> Option<Number> {
         "input_tokens" => Number::AllInput,
         "cache_read_input_tokens" => Number::Beside(Unit::CachedInput),
         "cache_creation_input_tokens" => Number::Beside(Unit::CacheWrites),
+        "server_tool_use.web_search_requests" => Number::Of(Unit::Search),
         "output_tokens" if at_start.is_none() => Number::AllOutput,
         "output_tokens_details.thinking_tokens" => Number::Of(Unit::Reasoning),
         _ => return None,

@@ -16,6 +16,10 @@ pub struct Canned {
 impl Canned {
     /// Answers with `answer` and closes the connection.
     pub async fn start(answer: &'static [u8]) -> Self {
+        Self::answering(answer.to_vec()).await
+    }
+
+    pub async fn answering(answer: Vec<u8>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let heads = Arc::new(Mutex::new(Vec::new()));
@@ -34,7 +38,7 @@ impl Canned {
                     break String::new();
                 };
                 noted.lock().unwrap().push(head);
-                let _ = stream.write_all(answer).await;
+                let _ = stream.write_all(&answer).await;
                 let _ = stream.shutdown().await;
             }
         });
