@@ -118,7 +118,7 @@ impl Sink for Seen {
             Number::Beside(unit) => self.beside[unit as usize] = whole,
             Number::AlsoIn(unit) => self.twice[unit as usize] = millis / 1_000,
             Number::SearchesOfAKind => {
-                self.searches.list(i64::try_from(millis / 1_000).unwrap_or(i64::MAX))
+                self.searches.list(i64::try_from(millis / 1_000).unwrap_or(i64::MAX));
             }
         }
     }
