@@ -10,9 +10,10 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::*;
-use crate::credit::{AccountId, Credits, Operation};
+use crate::credit::{AccountId, Credits, Feature, Operation};
 use crate::directory::Check;
 use crate::ledger::sqlite::Store;
+use crate::statement::rfc3339;
 
 const TOKEN: &str = "admin-token-for-tests";
 /// 2026-01-27T15:00:00Z.
@@ -103,6 +104,10 @@ impl Api {
 
     /// Places a hold of `credits` as the gateway would.
     async fn hold(&self, credits: u32) -> Id {
+        self.hold_for(credits, None).await
+    }
+
+    async fn hold_for(&self, credits: u32, feature: Option<Feature>) -> Id {
         let account: AccountId = "acme".parse().unwrap();
         let record = self.admin.ledger.record(&account).await.unwrap().unwrap();
         let plan = &self.admin.config.plans[record.plan.as_str()];
@@ -112,6 +117,7 @@ impl Api {
             ttl_millis: 60_000,
             version: record.version,
             period: record.period(plan.monthly_credits, self.admin.now()),
+            feature,
         };
         self.apply(id, operation).await;
         id
@@ -121,6 +127,11 @@ impl Api {
         let account: AccountId = "acme".parse().unwrap();
         let reply = self.admin.ledger.apply(&account, id, operation).await.unwrap();
         reply.outcome.unwrap();
+    }
+
+    /// The second that the clock of the test shows.
+    fn instant(&self) -> String {
+        rfc3339(self.admin.now()).unwrap()
     }
 
     /// An id made now, by the clock of the test.
@@ -512,6 +523,7 @@ async fn a_call_is_explained_from_its_hold_to_its_end() {
         period: None,
         work: None,
         job: None,
+        feature: None,
     };
     api.apply(through, charge(2)).await;
     api.apply(unpaid, charge(300)).await;
@@ -538,6 +550,72 @@ async fn a_call_is_explained_from_its_hold_to_its_end() {
     let unknown = format!("/explain/{}", api.fresh_id());
     assert_eq!(api.get(&unknown).await.0, StatusCode::NOT_FOUND);
     assert_eq!(api.get("/explain/req_1").await.0, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn usage_is_told_by_feature() {
+    let api = Api::with_account().await;
+    let begin = async |feature: Option<&str>| {
+        let feature = feature.map(|name| name.parse().unwrap());
+        api.hold_for(2, feature).await
+    };
+    let settle = async |call, credits| {
+        let (amount, job) = (Credits::whole(credits), "x/job;input=1".parse().ok());
+        api.apply(call, Operation::Settle { amount, work: None, job }).await;
+    };
+    let before = begin(Some("copilot")).await;
+    let job = begin(Some("report")).await;
+    settle(job, 2).await;
+    api.pass(10_000);
+    // What follows is the span: from here, a call that began before it and a job's correction.
+    let from = api.instant();
+    settle(before, 1).await;
+    let amount = Credits::whole(1);
+    api.apply(api.fresh_id(), Operation::Correct { call: job, amount, work: None }).await;
+    for feature in [Some("copilot"), None] {
+        settle(begin(feature).await, 2).await;
+    }
+    let released = begin(Some("copilot")).await;
+    api.apply(released, Operation::Release).await;
+    // One that ran out with a credit confirmed, and is settled late for another.
+    let late = begin(Some("copilot")).await;
+    let done = Credits::whole(1);
+    let beat = Operation::Extend { beat: 1, more: Credits::ZERO, ttl_millis: 60_000, done };
+    api.apply(late, beat).await;
+    api.pass(61_000);
+    settle(late, 2).await;
+    let feature = "help".parse().ok();
+    let amount = Credits::whole(3);
+    let through = Operation::Charge { amount, period: None, feature, work: None, job: None };
+    api.apply(api.fresh_id(), through).await;
+    api.pass(10_000);
+    let until = api.instant();
+    settle(begin(Some("copilot")).await, 2).await;
+    let (status, used) = api.get(&format!("/accounts/acme/usage?from={from}&until={until}")).await;
+    assert_eq!(status, StatusCode::OK, "{used}");
+    assert_eq!(
+        used["features"],
+        json!([
+            {"feature": "copilot", "calls": 3, "credits": 5},
+            {"feature": "help", "calls": 1, "credits": 3},
+            {"feature": null, "calls": 1, "credits": 2},
+            {"feature": "report", "calls": 0, "credits": -1},
+        ])
+    );
+    assert_eq!((&used["calls"], &used["credits"]), (&json!(5), &json!(9)));
+    assert_eq!(
+        (used["from"].as_str().unwrap(), used["until"].as_str().unwrap()),
+        (&*from, &*until)
+    );
+    let all = api.get("/accounts/acme/usage").await.1;
+    assert_eq!((&all["calls"], &all["credits"]), (&json!(7), &json!(13)));
+    let later =
+        api.get("/accounts/acme/usage?from=2030-01-01T00:00:00Z&until=2031-01-01T00:00:00Z");
+    assert_eq!(later.await.1["features"], json!([]));
+    let backwards = format!("/accounts/acme/usage?from={until}&until={from}");
+    assert_eq!(api.get(&backwards).await.0, StatusCode::BAD_REQUEST);
+    assert_eq!(api.get("/accounts/acme/usage?since=1").await.0, StatusCode::BAD_REQUEST);
+    assert_eq!(api.get("/accounts/nobody/usage").await.0, StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]

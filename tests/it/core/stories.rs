@@ -61,7 +61,13 @@ impl Story {
     /// A hold for one hour.
     fn hold(&mut self, id: u128, amount: u64) -> Result<Done, Refusal> {
         let (version, period) = (self.version, self.period);
-        let hold = Operation::Hold { amount: micros(amount), ttl_millis: HOUR, version, period };
+        let hold = Operation::Hold {
+            amount: micros(amount),
+            ttl_millis: HOUR,
+            version,
+            period,
+            feature: None,
+        };
         self.step(id, &hold)
     }
 
@@ -81,6 +87,7 @@ impl Story {
                 period: self.period,
                 work: None,
                 job: None,
+                feature: None,
             },
         )
     }
