@@ -234,7 +234,8 @@ impl Meter {
     pub fn job(&self) -> Option<Job> {
         let By::Units(counting) = &self.by else { return None };
         let id = counting.began_job().then(|| counting.reader.job_id()).flatten()?;
-        let name = job::name(counting.order.dialect, id);
+        let Order { dialect, operation, .. } = counting.order;
+        let name = job::name(dialect, operation, id)?;
         // A name that is no word is not remembered: its charge stands.
         Job::new(&name, &counting.order.rates.to_string()).ok()
     }

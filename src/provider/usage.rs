@@ -38,6 +38,8 @@ struct Shape {
     image: fn(&str, &str) -> bool,
     /// What the text at a path, which is the second word if it is a short one, says of searches that no number counts.
     search: fn(&str, Option<&str>) -> Option<Mention>,
+    /// Members of which the first names what the answer made, so that it can be asked for.
+    id: &'static [&'static str],
     /// What the answer's tokens are that are said to be nothing special; nothing, if answers have none.
     answers_in: Option<Unit>,
 }
@@ -48,6 +50,7 @@ const OF_TOKENS: Shape = Shape {
     is_output: |_, _| false,
     image: |_, _| false,
     search: |_, _| None,
+    id: &["id"],
     answers_in: Some(Unit::Output),
 };
 
@@ -79,6 +82,30 @@ enum Mention {
     Told,
     /// What was taken for one that is told by itself is none that is billed.
     NotTold,
+}
+
+/// The numbers of one of Google's answers, which stands within another.
+#[derive(Debug)]
+pub(super) struct Tokens(Seen);
+
+impl Default for Tokens {
+    fn default() -> Self {
+        Self(Seen::new(&gemini::SHAPE))
+    }
+}
+
+impl Tokens {
+    pub(super) fn number(&mut self, path: &str, number: &str) {
+        self.0.number(path, number);
+    }
+
+    pub(super) fn word(&mut self, path: &str, word: &str) {
+        self.0.end(path, Some(word));
+    }
+
+    pub(super) fn usage(&self) -> Usage {
+        self.0.usage()
+    }
 }
 
 /// Reads one answer.

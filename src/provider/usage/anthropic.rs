@@ -7,6 +7,8 @@ use crate::credit::Unit;
 pub(super) const SHAPE: Shape = Shape { number, is_output, ..super::OF_TOKENS };
 
 fn number(path: &str, _: &str) -> Option<Number> {
+    // A line of a batch's results tells one of its answers.
+    let path = path.strip_prefix("result.message.").unwrap_or(path);
     let at_start = path.strip_prefix("message.");
     Some(match at_start.unwrap_or(path).strip_prefix("usage.")? {
         "input_tokens" => Number::AllInput,

@@ -4,7 +4,8 @@
 use super::{Mention, Number, Shape};
 use crate::credit::Unit;
 
-pub(super) const SHAPE: Shape = Shape { number, is_output, search, ..super::OF_TOKENS };
+pub(super) const SHAPE: Shape =
+    Shape { number, is_output, search, id: &["id", "name"], ..super::OF_TOKENS };
 
 /// Embeddings have no words.
 pub(super) const EMBEDDINGS: Shape = Shape { is_output: |_, _| false, answers_in: None, ..SHAPE };

@@ -145,7 +145,9 @@ impl Sink for Seen {
                 word.clone_into(&mut self.kind);
                 self.images += u64::from((self.shape.image)("", word));
             }
-            ("id", Some(word)) if self.id.is_none() => self.id = Some(word.to_owned()),
+            (path, Some(word)) if self.id.is_none() && self.shape.id.contains(&path) => {
+                self.id = Some(word.to_owned());
+            }
             ("status", Some(word)) => self.is_job = matches!(word, "queued" | "in_progress"),
             _ => {}
         }
