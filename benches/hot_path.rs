@@ -49,8 +49,13 @@ fn request(criterion: &mut Criterion) {
 /// A step of the rules of money.
 fn ledger(criterion: &mut Criterion) {
     let account = account();
-    let hold =
-        Step::Hold { amount: Credits::whole(1), ttl_millis: 60_000, version: 1, period: None };
+    let hold = Step::Hold {
+        amount: Credits::whole(1),
+        ttl_millis: 60_000,
+        version: 1,
+        period: None,
+        feature: None,
+    };
     let settle = Step::Settle { amount: Credits::whole(1), work: None, job: None };
     let running = stepped(&account, 9, &hold);
     let mut group = criterion.benchmark_group("ledger");

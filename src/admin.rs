@@ -25,6 +25,7 @@ mod routes;
 #[cfg(test)]
 mod tests;
 mod things;
+mod usage;
 mod verify;
 
 use problem::{Kind, Problem};
@@ -65,6 +66,7 @@ pub fn router(admin: Arc<Admin>) -> Router {
         .route("/accounts/{account}/grants", post(grants::grant))
         .route("/accounts/{account}/voids", post(grants::void))
         .route("/accounts/{account}/ledger", get(entries::list))
+        .route("/accounts/{account}/usage", get(usage::by_feature))
         .route("/accounts/{account}/things", post(things::own))
         .route("/keys", post(keys::issue_service).get(keys::list_service))
         .route("/keys/{key}", delete(keys::revoke))

@@ -15,7 +15,7 @@ pub mod redis;
 mod settler;
 pub mod sqlite;
 
-pub use settler::{Call, Charge, Settler, Slot};
+pub use settler::{Allowed, Call, Charge, Settler, Slot};
 
 use crate::config::WhenExhausted;
 use crate::credit::{

@@ -11,7 +11,7 @@ use super::Admin;
 use super::entries::{EntryShown, instant};
 use super::input::Named;
 use super::problem::{Kind, Problem};
-use crate::credit::{AccountId, Basis, Credits, Entry, Fact, Id, Timestamp, Work};
+use crate::credit::{AccountId, Basis, Credits, Entry, Fact, Feature, Id, Timestamp, Work};
 use crate::statement::{Decimal, rfc3339};
 
 #[derive(Serialize)]
@@ -19,6 +19,8 @@ pub(super) struct Explained {
     request: Id,
     account: AccountId,
     state: CallState,
+    /// What it was for, as its caller said.
+    feature: Option<Feature>,
     held: Decimal,
     charged: Decimal,
     /// What of the charge was more than was left, and became debt.
@@ -68,6 +70,7 @@ pub(super) async fn explain(
         request,
         account,
         state: story.state(admin.now()),
+        feature: entries.iter().find_map(|entry| entry.fact.feature().cloned()),
         held: Decimal(story.held),
         charged: Decimal(story.charged()),
         owed: Decimal(story.owed),

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use super::Admin;
 use super::input::{Asked, Named, Page};
 use super::problem::Problem;
-use crate::credit::{AccountId, Credits, Entry, Fact, Id, Part, Timestamp, Work};
+use crate::credit::{AccountId, Credits, Entry, Fact, Feature, Id, Part, Timestamp, Work};
 use crate::statement::rfc3339;
 
 #[derive(Serialize)]
@@ -29,6 +29,9 @@ pub(super) struct EntryShown {
     kind: &'static str,
     /// The call that it is about.
     request: Option<Id>,
+    /// What the call is for, as its caller said: with the entry that began it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    feature: Option<Feature>,
     /// How the balance changed.
     change: Signed,
     /// What the lots held afterwards, less the debt.
@@ -70,6 +73,7 @@ impl From<&Entry> for EntryShown {
             at: rfc3339(entry.at),
             kind: entry.fact.name(),
             request: entry.fact.hold(),
+            feature: entry.fact.feature().cloned(),
             change: Signed(entry.fact.change()),
             balance: Signed(entry.balance),
             details: details(&entry.fact),
@@ -94,8 +98,9 @@ fn details(fact: &Fact) -> String {
         Fact::Plan { lot, allowance, .. } => {
             format!("lot {lot} follows a plan of {allowance} a month")
         }
-        Fact::Hold { amount, deadline, parts, .. } => {
-            format!("{amount} held until {}{}", instant(*deadline), of_lots(parts))
+        Fact::Hold { amount, deadline, parts, feature, .. } => {
+            let (deadline, lots) = (instant(*deadline), of_lots(parts));
+            format!("{amount} held until {deadline}{lots}{}", is_for(feature.as_ref()))
         }
         Fact::Extend { deadline, done, .. } => {
             format!("still running; held until {}, {done} confirmed", instant(*deadline))
@@ -105,11 +110,12 @@ fn details(fact: &Fact) -> String {
             let owed = some(*owed, |owed| format!("; {owed} of it is owed"));
             format!("{charged} charged{late}{}{owed}{}", of_lots(parts), told(work.as_ref()))
         }
-        Fact::Charge { charged, parts, owed, work, .. } => {
+        Fact::Charge { charged, parts, owed, feature, work, .. } => {
             let owed = some(*owed, |owed| format!("; {owed} of it is owed"));
             format!(
-                "{charged} charged, let through while the ledger was away{}{owed}{}",
+                "{charged} charged, let through while the ledger was away{}{owed}{}{}",
                 of_lots(parts),
+                is_for(feature.as_ref()),
                 told(work.as_ref())
             )
         }
@@ -143,6 +149,11 @@ fn of_lots(parts: &[Part]) -> String {
     let parts: Vec<_> =
         parts.iter().map(|part| format!(", {} of lot {}", part.amount, part.lot)).collect();
     parts.concat()
+}
+
+/// `; for copilot`; nothing where the caller didn't say.
+fn is_for(feature: Option<&Feature>) -> String {
+    feature.map_or_else(String::new, |feature| format!("; for {}", feature.as_str()))
 }
 
 /// `; reported: 12 input, 3 output`; nothing where a call has a price.

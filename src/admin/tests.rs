@@ -15,9 +15,10 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::*;
-use crate::credit::{AccountId, Credits, Operation};
+use crate::credit::{AccountId, Credits, Feature, Operation};
 use crate::directory::Check;
 use crate::ledger::sqlite::Store;
+use crate::statement::rfc3339;
 
 const TOKEN: &str = "admin-token-for-tests";
 /// 2026-01-27T15:00:00Z.
@@ -108,6 +109,10 @@ impl Api {
 
     /// Places a hold of `credits` as the gateway would.
     async fn hold(&self, credits: u32) -> Id {
+        self.hold_for(credits, None).await
+    }
+
+    async fn hold_for(&self, credits: u32, feature: Option<Feature>) -> Id {
         let account: AccountId = "acme".parse().unwrap();
         let record = self.admin.ledger.record(&account).await.unwrap().unwrap();
         let plan = &self.admin.config.plans[record.plan.as_str()];
@@ -117,6 +122,7 @@ impl Api {
             ttl_millis: 60_000,
             version: record.version,
             period: record.period(plan.monthly_credits, self.admin.now()),
+            feature,
         };
         self.apply(id, operation).await;
         id
@@ -126,6 +132,11 @@ impl Api {
         let account: AccountId = "acme".parse().unwrap();
         let reply = self.admin.ledger.apply(&account, id, operation).await.unwrap();
         reply.outcome.unwrap();
+    }
+
+    /// The second that the clock of the test shows.
+    fn instant(&self) -> String {
+        rfc3339(self.admin.now()).unwrap()
     }
 
     /// An id made now, by the clock of the test.

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use chrono::{DateTime, SecondsFormat};
 use clap::{Args, Subcommand, ValueEnum};
 use http::Method;
 
@@ -52,6 +53,14 @@ pub(super) enum Operate {
         account: AccountId,
         #[command(flatten)]
         page: Page,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Show what an account's credits were used for, by feature.
+    Usage {
+        account: AccountId,
+        #[command(flatten)]
+        span: Span,
         #[command(flatten)]
         remote: Remote,
     },
@@ -114,6 +123,23 @@ pub(super) enum AccountAction {
         #[arg(value_parser = ["402", "429", "plan"])]
         status: String,
     },
+}
+
+/// In UTC, so that it needs no escapes in a query.
+fn instant(text: &str) -> Result<String, String> {
+    let at = DateTime::parse_from_rfc3339(text)
+        .map_err(|_| "an instant is written as RFC 3339, such as 2027-01-31T00:00:00Z")?;
+    Ok(at.to_utc().to_rfc3339_opts(SecondsFormat::Millis, true))
+}
+
+#[derive(Args)]
+pub(super) struct Span {
+    /// Since this instant; 30 days before its end where nothing is said.
+    #[arg(long, value_name = "INSTANT", value_parser = instant)]
+    from: Option<String>,
+    /// Before this instant; until now where nothing is said.
+    #[arg(long, value_name = "INSTANT", value_parser = instant)]
+    until: Option<String>,
 }
 
 #[derive(Args)]
@@ -276,6 +302,13 @@ impl Operate {
             Self::Ledger { account, page: Page { after, limit }, remote } => {
                 let path = format!("/accounts/{account}/ledger?after={after}&limit={limit}");
                 (Call::get(path, show::ledger), remote)
+            }
+            Self::Usage { account, span: Span { from, until }, remote } => {
+                let named = [("from", from), ("until", until)];
+                let named = named.into_iter().filter_map(|(name, at)| Some((name, at?)));
+                let query: Vec<_> = named.map(|(name, at)| format!("{name}={at}")).collect();
+                let path = format!("/accounts/{account}/usage?{}", query.join("&"));
+                (Call::get(path, show::usage), remote)
             }
             Self::Explain { request, remote } => {
                 (Call::get(format!("/explain/{request}"), show::explain), remote)

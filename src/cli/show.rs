@@ -9,7 +9,9 @@ mod account;
 mod money;
 
 pub(super) use account::{account, accounts, balance, issued, keys, own, revoked};
-pub(super) use money::{explain, granted, is_clean, ledger, route, unsettled, verify, voided};
+pub(super) use money::{
+    explain, granted, is_clean, ledger, route, unsettled, usage, verify, voided,
+};
 
 /// Turns an answer's JSON into text.
 pub(super) type Show = fn(&str) -> serde_json::Result<String>;

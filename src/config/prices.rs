@@ -79,6 +79,10 @@ struct RuleTable {
     #[serde(default, deserialize_with = "optional")]
     characters: Option<Credits>,
     #[serde(default, deserialize_with = "optional")]
+    search: Option<Credits>,
+    #[serde(default, deserialize_with = "optional")]
+    page: Option<Credits>,
+    #[serde(default, deserialize_with = "optional")]
     minimum: Option<Credits>,
     #[serde(default, deserialize_with = "optional")]
     max_output_tokens: Option<std::num::NonZeroU32>,
@@ -151,6 +155,8 @@ impl TryFrom<RuleTable> for PriceRule {
             (Unit::Image, table.image),
             (Unit::AudioSecond, table.audio_second),
             (Unit::Characters, table.characters),
+            (Unit::Search, table.search),
+            (Unit::Page, table.page),
         ];
         let per_unit = given.iter().any(|(_, credits)| credits.is_some());
         let bounds = table.minimum.is_some() || table.max_output_tokens.is_some();

@@ -117,16 +117,16 @@ impl Step {
             Operation::Void { source: id, total } => return self.void(id, *total, source),
             Operation::Gate { until, version } => self.gate(*until, *version)?,
             Operation::Plan { allowance } => self.plan(*allowance)?,
-            Operation::Hold { amount, ttl_millis, version, period } => {
-                self.hold(*amount, *ttl_millis, *version, *period)?
+            Operation::Hold { amount, ttl_millis, version, period, feature } => {
+                self.hold(*amount, *ttl_millis, *version, *period, feature.as_ref())?
             }
             Operation::Extend { more, ttl_millis, done, .. } => {
                 self.extend(*more, *ttl_millis, *done)?
             }
             Operation::Settle { amount, work, job } => self.settle(*amount, *work, job.clone())?,
             Operation::Release => self.release()?,
-            Operation::Charge { amount, period, work, job } => {
-                self.charge(*amount, *period, *work, job.clone())?
+            Operation::Charge { amount, period, feature, work, job } => {
+                self.charge(*amount, *period, feature.as_ref(), *work, job.clone())?
             }
             Operation::Correct { call, amount, work } => self.correct(*call, *amount, *work)?,
         };

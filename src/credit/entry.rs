@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Credits, Id, Job, LotKind, Part, SourceId, Timestamp, Work};
+use super::{Credits, Feature, Id, Job, LotKind, Part, SourceId, Timestamp, Work};
 
 /// One line of an account's ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,8 +37,15 @@ pub enum Fact {
     Gate { until: Timestamp, version: u64 },
     /// The plan changed: the open plan lot has `change` µ more or less.
     Plan { lot: u32, allowance: Credits, change: i64 },
-    /// Credits were reserved.
-    Hold { hold: Id, amount: Credits, deadline: Timestamp, parts: Vec<Part> },
+    /// Credits were reserved. `feature`: what the call is for, as its caller says.
+    Hold {
+        hold: Id,
+        amount: Credits,
+        deadline: Timestamp,
+        parts: Vec<Part>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        feature: Option<Feature>,
+    },
     /// A running call was heard of: new deadline, more credits, work confirmed so far.
     Extend { hold: Id, added: Vec<Part>, deadline: Timestamp, done: Credits },
     /// A hold was charged: `parts` from lots, `owed` as debt. `late`: after the hold had expired. `work`: what for, where
@@ -55,12 +62,14 @@ pub enum Fact {
         job: Option<Job>,
     },
     /// A call that was let through without a hold was charged: `parts` from unheld credits, `owed` as debt. `hold` is
-    /// the call's id.
+    /// the call's id, `feature` what it was for.
     Charge {
         hold: Id,
         charged: Credits,
         parts: Vec<Part>,
         owed: Credits,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        feature: Option<Feature>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         work: Option<Work>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -185,6 +194,14 @@ impl Fact {
             | Self::LotExpired { .. }
             | Self::Repay { .. }
             | Self::Void { .. } => None,
+        }
+    }
+
+    /// What the call is for, where the fact tells it: its first one does.
+    pub fn feature(&self) -> Option<&Feature> {
+        match self {
+            Self::Hold { feature, .. } | Self::Charge { feature, .. } => feature.as_ref(),
+            _ => None,
         }
     }
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Credits, Funds, Id, Job, LotKind, Period, SourceId, Timestamp, Work};
+use super::{Credits, Feature, Funds, Id, Job, LotKind, Period, SourceId, Timestamp, Work};
 
 /// What is asked of an account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,8 +18,15 @@ pub enum Operation {
     Plan { allowance: Credits },
     /// Reserve `amount` for `ttl_millis`, all or nothing, in burn order. The hold's id is the operation's.
     /// Opens the plan lot of `period` if it is missing. `version`: of the account's record that the gateway
-    /// decided on.
-    Hold { amount: Credits, ttl_millis: u64, version: u64, period: Option<Period> },
+    /// decided on. `feature`: what the call is for; it only goes into the entry.
+    Hold {
+        amount: Credits,
+        ttl_millis: u64,
+        version: u64,
+        period: Option<Period>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        feature: Option<Feature>,
+    },
     /// Heartbeat number `beat` of a running call: reserve `more`, wait `ttl_millis` from now, `done` is confirmed.
     Extend { beat: u32, more: Credits, ttl_millis: u64, done: Credits },
     /// Charge `amount` for the hold of this id. `work`: what it is charged for, where that decides the amount; it only
@@ -43,6 +50,8 @@ pub enum Operation {
     Charge {
         amount: Credits,
         period: Option<Period>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        feature: Option<Feature>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         work: Option<Work>,
         #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -89,8 +89,8 @@ impl PriceList {
 }
 
 impl Price {
-    /// What a call of middling size costs: to tell the dearest of several prices. A thousand tokens each way, a picture, a
-    /// minute of sound, a thousand characters.
+    /// What a call of middling size costs: to tell the dearest of several prices. A thousand tokens each way, a minute of
+    /// sound, a thousand characters, a picture, a search, a page.
     pub fn usual(&self) -> Credits {
         match self {
             Self::PerCall(credits) => *credits,
@@ -100,7 +100,9 @@ impl Price {
                     .with(Unit::Output, 1_000)
                     .with(Unit::Image, 1)
                     .with(Unit::AudioSecond, 60_000)
-                    .with(Unit::Characters, 1_000),
+                    .with(Unit::Characters, 1_000)
+                    .with(Unit::Search, 1)
+                    .with(Unit::Page, 1),
             ),
         }
     }

@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use super::{Credits, Unit, Usage};
 
-/// What each unit costs: for a million tokens or characters, for a picture, for a second of sound.
+/// What each unit costs: for a million tokens or characters, for a second of sound, for a picture, a
+/// search or a page.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rates {
     per: [Option<Credits>; Unit::ALL.len()],
@@ -169,10 +170,13 @@ mod tests {
         let media = Rates::default()
             .with(Unit::AudioSecond, credits("0.0001"))
             .with(Unit::Image, credits("0.04"))
-            .with(Unit::Characters, credits("15"));
+            .with(Unit::Characters, credits("15"))
+            .with(Unit::Search, credits("0.01"))
+            .with(Unit::Page, credits("0.002"));
         check(&media, &[(Unit::AudioSecond, 12_500)], "0.00125");
         check(&media, &[(Unit::Image, 3)], "0.12");
         check(&media, &[(Unit::Characters, 1)], "0.000015");
+        check(&media, &[(Unit::Search, 2), (Unit::Page, 29)], "0.078");
         check(&media, &[(Unit::Input, 1_000_000)], "0");
     }
 
@@ -245,7 +249,7 @@ mod tests {
                 let rate = rates.own(unit).or(unit.general().and_then(|of| rates.own(of)));
                 let rate = u128::from(rate.map_or(0, Credits::micros));
                 let scale = match unit {
-                    Unit::Image => 1_000_000,
+                    Unit::Image | Unit::Search | Unit::Page => 1_000_000,
                     Unit::AudioSecond => 1_000,
                     _ => 1,
                 };

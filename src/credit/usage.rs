@@ -36,6 +36,10 @@ pub enum Unit {
     AudioSecond,
     /// Characters of text that were read out.
     Characters,
+    /// Searches that the provider made, of the web or of documents, as it bills them.
+    Search,
+    /// Pages of a document that were read.
+    Page,
 }
 
 /// How much of each unit there was.
@@ -75,7 +79,7 @@ impl Basis {
 
 impl Unit {
     /// Every unit, in the order in which they are shown.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Input,
         Self::CachedInput,
         Self::CacheWrites,
@@ -88,6 +92,8 @@ impl Unit {
         Self::Image,
         Self::AudioSecond,
         Self::Characters,
+        Self::Search,
+        Self::Page,
     ];
 
     /// The unit's name in the configuration, in the log and in metrics.
@@ -105,6 +111,8 @@ impl Unit {
             Self::Image => "image",
             Self::AudioSecond => "audio_second",
             Self::Characters => "characters",
+            Self::Search => "search",
+            Self::Page => "page",
         }
     }
 
@@ -115,7 +123,13 @@ impl Unit {
                 Some(Self::Input)
             }
             Self::Reasoning | Self::AudioOutput | Self::ImageOutput => Some(Self::Output),
-            Self::Input | Self::Output | Self::Image | Self::AudioSecond | Self::Characters => None,
+            Self::Input
+            | Self::Output
+            | Self::Image
+            | Self::AudioSecond
+            | Self::Characters
+            | Self::Search
+            | Self::Page => None,
         }
     }
 
@@ -132,7 +146,7 @@ impl Unit {
             | Self::AudioOutput
             | Self::ImageOutput
             | Self::Characters => 1_000_000,
-            Self::Image => 1,
+            Self::Image | Self::Search | Self::Page => 1,
             Self::AudioSecond => 1_000,
         }
     }

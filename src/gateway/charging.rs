@@ -234,7 +234,8 @@ impl Meter {
     pub fn job(&self) -> Option<Job> {
         let By::Units(counting) = &self.by else { return None };
         let id = counting.began_job().then(|| counting.reader.job_id()).flatten()?;
-        let name = job::name(counting.order.dialect, id);
+        let Order { dialect, operation, .. } = counting.order;
+        let name = job::name(dialect, operation, id)?;
         // A name that is no word is not remembered: its charge stands.
         Job::new(&name, &counting.order.rates.to_string()).ok()
     }
@@ -277,19 +278,30 @@ impl Order {
         let Self { rates, demand, estimate, .. } = self;
         let no_tokens = rates.price_tokens() && !report.tells_tokens;
         let no_seconds = rates.own(Unit::AudioSecond).is_some() && !report.tells_seconds;
+        let is_ordered = |unit: &Unit| rates.own(*unit).is_some() && demand.given[*unit] > 0;
+        let no_pieces = !report.tells_pieces && BY_THE_PIECE.iter().any(is_ordered);
         let mut usage = with_request(report.usage, &demand.given);
         if no_seconds {
             usage[Unit::AudioSecond] = demand.given[Unit::AudioSecond];
+        }
+        if no_pieces {
+            for unit in BY_THE_PIECE {
+                usage[unit] = demand.given[unit];
+            }
         }
         match report.words {
             _ if !no_tokens => {}
             None => usage = *estimate,
             Some(words) => usage = with_counts(usage, report, words, demand),
         }
-        let basis = if no_tokens || no_seconds { Basis::Estimated } else { Basis::Reported };
+        let is_guess = no_tokens || no_seconds || no_pieces;
+        let basis = if is_guess { Basis::Estimated } else { Basis::Reported };
         Work { basis, usage }
     }
 }
+
+/// What is reported by itself where a request orders it: searches and pages.
+const BY_THE_PIECE: [Unit; 2] = [Unit::Search, Unit::Page];
 
 /// Whether the work begins when the answer ends.
 fn starts_job(operation: Operation) -> bool {

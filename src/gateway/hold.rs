@@ -9,12 +9,10 @@ use super::peek::Peek;
 use super::record::Record;
 use super::rejection::Rejection;
 use super::{Gateway, Target, tenancy};
-use crate::credit::{
-    AccountId, Claims, Credits, Funds, Id, Operation, Period, Price, Refusal, Repeated,
-};
+use crate::credit::{AccountId, Claims, Credits, Funds, Id, Operation, Price, Refusal, Repeated};
 use crate::directory::Check;
 use crate::ledger::owned::Thing;
-use crate::ledger::{Call, Claimed, LedgerError};
+use crate::ledger::{Allowed, Call, Claimed, LedgerError};
 use crate::metrics::{HoldOutcome, LedgerResult};
 use crate::policy::Terms;
 
@@ -84,6 +82,7 @@ impl Gateway {
                 ttl_millis: u64::try_from(self.settler.ttl().as_millis()).unwrap_or(u64::MAX),
                 version: caller.version(),
                 period,
+                feature: record.feature.clone(),
             };
             let refusal = match self.ask(account, record.id, operation, (claims, things)).await {
                 // What another gateway has seen made may be on its way to the ledger.
@@ -111,7 +110,8 @@ impl Gateway {
                 Err(error) if !self.tenancy.knows_all(account, things) => return Err(error.into()),
                 Err(error) => {
                     let may_repeat = claims.is_some_and(|claims| claims.key.is_some());
-                    let asked = (account, price, period);
+                    let feature = record.feature.clone();
+                    let asked = (account, Allowed { amount: price, period, feature });
                     return self.without_hold(head, call, asked, may_repeat, error, record).await;
                 }
             };
@@ -177,13 +177,14 @@ impl Gateway {
         &self,
         head: &request::Parts,
         call: Call,
-        (account, price, period): (&AccountId, Credits, Option<Period>),
+        (account, allowed): (&AccountId, Allowed),
         may_repeat: bool,
         error: LedgerError,
         record: &mut Record,
     ) -> Result<Held, Rejection> {
         let may_be_held = matches!(error, LedgerError::Unknown(_));
-        let allowed = async {
+        let price = allowed.amount;
+        let let_through = async {
             if may_repeat {
                 return Err(error.into());
             }
@@ -191,9 +192,9 @@ impl Gateway {
                 // No hold will tell whether what is known of the caller is still true.
                 self.identify(head, Check::Age, record).await?;
             }
-            self.outage.let_through(&call, account, price, period, error).await
+            self.outage.let_through(&call, account, allowed, error).await
         };
-        match allowed.await {
+        match let_through.await {
             Ok(()) => {
                 (record.held, record.unheld) = (Some(price), true);
                 Ok(Held { call, funds: None, rides: false })

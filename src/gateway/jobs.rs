@@ -66,8 +66,7 @@ impl Jobs {
         if method != Method::GET {
             return None;
         }
-        let id = job::asked_for(&place.route, place.path.as_str())?;
-        let name = job::name(place.route.language, &id);
+        let name = job::asked_for(&place.route, place.path.as_str())?;
         let asked = Asked { account: account.clone(), name };
         self.taken.get(&asked).is_none().then_some(asked)
     }
@@ -77,7 +76,7 @@ impl Jobs {
         if Coding::of(headers) != Ok(None) {
             return None;
         }
-        let reader = JobReader::of(&route, text(headers, CONTENT_TYPE))?;
+        let reader = JobReader::of(&route, text(headers, CONTENT_TYPE));
         Some(Box::new(Watch { jobs: self.clone(), asked, reader }))
     }
 

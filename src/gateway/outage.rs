@@ -7,9 +7,9 @@ use quick_cache::sync::Cache;
 
 use super::rejection::Rejection;
 use crate::config::{OnOutage, Outage as Rules};
-use crate::credit::{AccountId, Credits, Period, Refusal};
+use crate::credit::{AccountId, Refusal};
 use crate::ledger::journal::NotAllowed;
-use crate::ledger::{Call, LedgerError};
+use crate::ledger::{Allowed, Call, LedgerError};
 use crate::metrics::{Metrics, Unheld};
 
 /// Accounts that are remembered as refused.
@@ -47,13 +47,12 @@ impl Outage {
         }
     }
 
-    /// Whether `call` may go on after `error`, which says why nothing is known of its hold of `price`.
+    /// Whether `call` may go on after `error`, which says why nothing is known of its hold.
     pub async fn let_through(
         &self,
         call: &Call,
         account: &AccountId,
-        price: Credits,
-        period: Option<Period>,
+        allowed: Allowed,
         error: LedgerError,
     ) -> Result<(), Rejection> {
         let away = match error {
@@ -67,7 +66,7 @@ impl Outage {
         let allowed = if self.refused.get(account).is_some() {
             Err(NotAllowed::Spent)
         } else {
-            call.allow(price, period, self.rules.allowance).await
+            call.allow(allowed, self.rules.allowance).await
         };
         self.metrics.unheld_call(match allowed {
             Ok(()) => Unheld::Allowed,

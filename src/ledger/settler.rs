@@ -19,7 +19,7 @@ mod settle;
 
 use super::Ledger;
 use super::journal::{Counts, Journal, JournalError, NotAllowed, Waiting};
-use crate::credit::{AccountId, ClaimName, Credits, Id, Job, Operation, Period, Work};
+use crate::credit::{AccountId, ClaimName, Credits, Feature, Id, Job, Operation, Period, Work};
 
 /// Calls that run or wait for their settlement in memory, at once.
 const SLOTS: u32 = 16_384;
@@ -64,11 +64,20 @@ struct Running {
     allowed: Mutex<Option<Allowed>>,
 }
 
-/// What an unheld call was let through with.
-#[derive(Clone, Copy)]
-struct Allowed {
-    amount: Credits,
-    period: Option<Period>,
+/// What an unheld call is let through with: the terms of the hold that it would have had.
+#[derive(Clone)]
+pub struct Allowed {
+    pub amount: Credits,
+    pub period: Option<Period>,
+    pub feature: Option<Feature>,
+}
+
+impl Allowed {
+    /// The charge of the call, as far as it has come.
+    fn charge(&self, amount: Credits, work: Option<Work>, job: Option<Job>) -> Operation {
+        let Self { period, feature, .. } = self;
+        Operation::Charge { amount, period: *period, feature: feature.clone(), work, job }
+    }
 }
 
 struct Settlement {
@@ -196,29 +205,24 @@ impl Call {
         self.running.confirmed.fetch_max(done.micros(), Ordering::Relaxed);
     }
 
-    /// Lets the call go on although nobody knows what became of its hold: it is written down for `amount`, and charged
-    /// when the ledger is back. Refused beyond `allowance` for the account. `period` is that of the hold.
-    pub async fn allow(
-        &self,
-        amount: Credits,
-        period: Option<Period>,
-        allowance: Credits,
-    ) -> Result<(), NotAllowed> {
+    /// Lets the call go on although nobody knows what became of its hold: it is written down as `allowed`, and charged
+    /// when the ledger is back. Refused beyond `allowance` for the account.
+    pub async fn allow(&self, allowed: Allowed, allowance: Credits) -> Result<(), NotAllowed> {
         // A ledger without a journal is on this machine's disk: when it is away, there is no place to write.
         let journal = self.settler.shared.journal.as_ref().ok_or(JournalError)?;
         let call = Waiting {
             account: self.running.account.clone(),
             id: self.id,
-            allowed: amount,
-            operation: Operation::Charge { amount: Credits::ZERO, period, work: None, job: None },
+            allowed: allowed.amount,
+            operation: allowed.charge(Credits::ZERO, None, None),
         };
         // Before it is awaited: whoever drops the call meanwhile takes back what was written.
-        *self.running.allowed() = Some(Allowed { amount, period });
-        let allowed = journal.allow(call, allowance).await;
-        if allowed.is_err() {
+        *self.running.allowed() = Some(allowed);
+        let written = journal.allow(call, allowance).await;
+        if written.is_err() {
             *self.running.allowed() = None;
         }
-        allowed
+        written
     }
 
     /// The answer reached the client whole: who repeats the call with this key need not be answered again.
@@ -240,8 +244,9 @@ impl Call {
     fn send(&mut self, charge: Charge) {
         let Some(slot) = self.slot.take() else { return };
         self.settler.running().remove(&self.id);
-        let (account, allowed) = (self.running.account.clone(), *self.running.allowed());
-        let (id, operation, delivered) = (self.id, settle::asked(charge, allowed), self.delivered);
+        let (account, allowed) = (self.running.account.clone(), self.running.allowed().clone());
+        let operation = settle::asked(charge, allowed.as_ref());
+        let (id, delivered) = (self.id, self.delivered);
         let settlement = Settlement { account, id, operation, allowed, delivered, _slot: slot };
         self.settler.settle(settlement);
     }

@@ -15,7 +15,7 @@ use crate::credit::{Unit, Usage};
 pub struct Demand {
     /// What the request brings along, or orders by the piece.
     pub given: Usage,
-    /// What the answer will have beside words: sound and pictures, in tokens.
+    /// What the answer will have beside words: sound and pictures, in tokens; searches that the model may make.
     pub made: Usage,
     /// The answers that are asked for, each with words; 0 where none has any.
     pub answers: u64,
@@ -39,6 +39,15 @@ const SOUND_BYTES_A_SECOND: u64 = 4_000;
 /// Tokens of a second of sound that is listened to, and of the words spoken in it.
 const SOUND_TOKENS_A_SECOND: u64 = 10;
 const SPOKEN_TOKENS_A_SECOND: u64 = 5;
+
+/// Searches for which credits are held where a request allows some and doesn't say how many.
+const SEARCHES: u64 = 3;
+/// Documents that are ranked in one search, and the tokens of a document beyond which it counts as two (Cohere's pricing).
+const RANKED_IN_A_SEARCH: u64 = 100;
+const RANKED_TOKENS: u64 = 500;
+/// Pages of a document that is not in the request, and the bytes of one that is.
+const PAGES_UNSEEN: u64 = 10;
+const PAGE_BYTES: u64 = 64 << 10;
 
 /// Members of a request in which the model reads what was said and shown.
 const CONVERSATIONS: [&str; 13] = [
@@ -94,25 +103,34 @@ fn of_json(operation: Operation, body: &[u8]) -> Demand {
     let mut asked = Asked { answers: 1, ..Asked::default() };
     let mut reader = Reader::default();
     reader.feed(body, &mut asked);
-    let Asked { words, answers, output_tokens_max, .. } = asked;
-    let given = Usage::NOTHING.with(Unit::Input, words.tokens());
+    let Asked { answers, output_tokens_max, .. } = asked;
+    let given = Usage::NOTHING.with(Unit::Input, asked.words.tokens());
+    let searches = Usage::NOTHING.with(Unit::Search, asked.searches());
     match operation {
         Operation::Speech => Demand {
-            given: given.with(Unit::Characters, words.characters()),
+            given: given.with(Unit::Characters, asked.words.characters()),
             // Twenty tokens are a second of sound, in which fifteen characters are read.
-            made: Usage::NOTHING.with(Unit::AudioOutput, words.characters().saturating_mul(4) / 3),
+            made: Usage::NOTHING
+                .with(Unit::AudioOutput, asked.words.characters().saturating_mul(4) / 3),
             ..Demand::default()
         },
         Operation::Image => pictures(given, answers),
-        Operation::Embedding
-        | Operation::Moderation
-        | Operation::Classification
-        | Operation::Rerank
-        | Operation::Search => Demand { given, ..Demand::default() },
+        Operation::Embedding | Operation::Moderation | Operation::Classification => {
+            Demand { given, ..Demand::default() }
+        }
+        Operation::Search => Demand { given: given.with(Unit::Search, 1), ..Demand::default() },
+        Operation::Rerank => {
+            let ranked = asked.ranked.max(asked.words.tokens() / RANKED_TOKENS);
+            let searches = ranked.div_ceil(RANKED_IN_A_SEARCH).max(1);
+            Demand { given: given.with(Unit::Search, searches), ..Demand::default() }
+        }
+        Operation::Document => {
+            let given = given.with(Unit::Page, asked.pages());
+            Demand { given, made: Usage::NOTHING, answers, output_tokens_max }
+        }
         Operation::Chat
         | Operation::Completion
         | Operation::Invoke
-        | Operation::Document
         | Operation::Response
         | Operation::Transcription
         | Operation::Translation
@@ -126,7 +144,7 @@ fn of_json(operation: Operation, body: &[u8]) -> Demand {
         | Operation::Agent
         | Operation::Session
         | Operation::Realtime
-        | Operation::Other => Demand { given, made: Usage::NOTHING, answers, output_tokens_max },
+        | Operation::Other => Demand { given, made: searches, answers, output_tokens_max },
     }
 }
 
@@ -180,9 +198,18 @@ struct Asked {
     words: Tally,
     answers: u64,
     output_tokens_max: Option<u64>,
+    /// A tool that searches is offered, and so often it may be used.
+    may_search: bool,
+    searches_max: Option<u64>,
+    /// Documents that are to be ranked.
+    ranked: u64,
+    /// Pages that are named, and those of the document that is to be read.
+    pages_named: u64,
+    pages_brought: u64,
     text: Text,
-    /// Bytes of the text that is being read.
+    /// Bytes of the text that is being read, and whether they begin as a file's do.
     length: u64,
+    is_data: bool,
 }
 
 /// What the text that is being read is.
@@ -195,6 +222,19 @@ enum Text {
     Attachment,
     #[default]
     Other,
+}
+
+impl Asked {
+    fn searches(&self) -> u64 {
+        if self.may_search { self.searches_max.unwrap_or(SEARCHES) } else { 0 }
+    }
+
+    fn pages(&self) -> u64 {
+        match (self.pages_named, self.pages_brought) {
+            (0, 0) => PAGES_UNSEEN,
+            (0, pages) | (pages, _) => pages,
+        }
+    }
 }
 
 impl Sink for Asked {
@@ -215,6 +255,10 @@ impl Sink for Asked {
             "n" | "generationConfig.candidateCount" => {
                 self.answers = number.parse().ok().unwrap_or(self.answers);
             }
+            "tools[].max_uses" | "max_tool_calls" => {
+                self.searches_max = number.parse().ok().or(self.searches_max);
+            }
+            "pages[]" => self.pages_named += 1,
             // A text that was taken apart before.
             "input[]" | "input[][]" | "prompt[]" | "prompt[][]" => self.words.add_tokens(1),
             _ => {}
@@ -224,7 +268,8 @@ impl Sink for Asked {
     fn begin(&mut self, path: &str) {
         let root = path.split(['.', '[']).next().unwrap_or_default();
         let last = path.rsplit('.').next().unwrap_or_default();
-        self.length = 0;
+        (self.length, self.is_data) = (0, false);
+        self.ranked += u64::from(path == "documents[]");
         self.text = match last {
             "role" | "type" | "id" | "call_id" | "tool_call_id" | "tool_use_id" | "detail"
             | "format" | "media_type" | "mimeType" | "signature" => Text::Other,
@@ -241,9 +286,9 @@ impl Sink for Asked {
     }
 
     fn piece(&mut self, piece: &[u8]) {
+        self.is_data |= self.length == 0 && piece.starts_with(b"data:");
         if self.text == Text::Unsure {
-            let is_data = self.length == 0 && piece.starts_with(b"data:");
-            self.text = if is_data { Text::Attachment } else { Text::Words };
+            self.text = if self.is_data { Text::Attachment } else { Text::Words };
         }
         self.length = self.length.saturating_add(piece.len() as u64);
         if self.text == Text::Words {
@@ -251,7 +296,15 @@ impl Sink for Asked {
         }
     }
 
-    fn end(&mut self, _: &str, _: Option<&str>) {
+    fn end(&mut self, path: &str, word: Option<&str>) {
+        match (path, word) {
+            ("tools[].type", Some(tool)) => self.may_search |= tool.starts_with("web_search"),
+            ("document.document_url", _) if self.is_data => {
+                self.pages_brought = self.length.div_ceil(PAGE_BYTES);
+            }
+            ("document.image_url" | "document.image_url.url", _) => self.pages_brought = 1,
+            _ => {}
+        }
         if self.text == Text::Attachment {
             self.words.add_tokens(ATTACHMENT_TOKENS + self.length / ATTACHMENT_BYTES_A_TOKEN);
         }
@@ -261,6 +314,12 @@ impl Sink for Asked {
         if matches!(path, "messages[]" | "input[]" | "contents[]") {
             self.words.add_tokens(MESSAGE_TOKENS);
         }
+        self.ranked += u64::from(path == "documents[]");
+    }
+
+    fn opened(&mut self, path: &str) {
+        let is_google = matches!(path, "tools[].googleSearch" | "tools[].google_search");
+        self.may_search |= is_google || path == "web_search_options";
     }
 }
 

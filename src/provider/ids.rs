@@ -15,6 +15,7 @@ mod list;
 mod made;
 mod references;
 
+pub(super) use google::name as name_at_google;
 pub use list::{List, Unlisted};
 pub use made::{Life, Made, MadeReader};
 pub use references::{IDS_MAX, Unreadable, Within, references};

@@ -7,7 +7,7 @@
 use memchr::memchr2;
 
 /// Longest key, number or word that is told. Longer keys show as `?`.
-const WORD_BYTES_MAX: usize = 64;
+const WORD_BYTES_MAX: usize = 128;
 
 /// Deepest value that is told.
 const DEPTH_MAX: usize = 24;
@@ -308,7 +308,7 @@ mod tests {
     #[test]
     fn texts_may_be_long_and_have_escapes() {
         check(r#"{"a":"say \"hi\" \\","b":1}"#, &[r#"a = say \"hi\" \\ (no word)"#, "b = 1"]);
-        let long = "x".repeat(100);
+        let long = "x".repeat(200);
         let shown = format!("a = {} (no word)", "x".repeat(70));
         check(&format!(r#"{{"a":"{long}","{long}":1,"b":2}}"#), &[&shown, "? = 1", "b = 2"]);
         check(r#"{"a":"","b":""}"#, &["a = ", "b = "]);

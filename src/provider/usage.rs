@@ -36,9 +36,23 @@ struct Shape {
     is_output: fn(&str, &str) -> bool,
     /// Whether a picture stands at a path: an object in a list, or a document of a type.
     image: fn(&str, &str) -> bool,
+    /// What the text at a path, which is the second word if it is a short one, says of searches that no number counts.
+    search: fn(&str, Option<&str>) -> Option<Mention>,
+    /// Members of which the first names what the answer made, so that it can be asked for.
+    id: &'static [&'static str],
     /// What the answer's tokens are that are said to be nothing special; nothing, if answers have none.
     answers_in: Option<Unit>,
 }
+
+/// An answer in tokens, of which nothing is known yet.
+const OF_TOKENS: Shape = Shape {
+    number: |_, _| None,
+    is_output: |_, _| false,
+    image: |_, _| false,
+    search: |_, _| None,
+    id: &["id"],
+    answers_in: Some(Unit::Output),
+};
 
 /// What a number of a provider's counts. Providers say how many there were in all and how many of those were special.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,12 +61,51 @@ enum Number {
     AllInput,
     /// Tokens of the answer, the special ones among them.
     AllOutput,
-    /// Special ones among them, or seconds.
+    /// Special ones among them; or seconds, searches or pages.
     Of(Unit),
     /// Special ones that are not among them.
     Beside(Unit),
     /// Those of a unit that were counted as another one as well, which is what they count as.
     AlsoIn(Unit),
+    /// Searches of one kind, of which a list has several.
+    SearchesOfAKind,
+}
+
+/// A word about a search.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mention {
+    /// It is one of all those that the answer had up to there.
+    Listed,
+    /// What was taken for one of those is none that is billed.
+    NotListed,
+    /// It is told by itself, in an event of its own.
+    Told,
+    /// What was taken for one that is told by itself is none that is billed.
+    NotTold,
+}
+
+/// The numbers of one of Google's answers, which stands within another.
+#[derive(Debug)]
+pub(super) struct Tokens(Seen);
+
+impl Default for Tokens {
+    fn default() -> Self {
+        Self(Seen::new(&gemini::SHAPE))
+    }
+}
+
+impl Tokens {
+    pub(super) fn number(&mut self, path: &str, number: &str) {
+        self.0.number(path, number);
+    }
+
+    pub(super) fn word(&mut self, path: &str, word: &str) {
+        self.0.end(path, Some(word));
+    }
+
+    pub(super) fn usage(&self) -> Usage {
+        self.0.usage()
+    }
 }
 
 /// Reads one answer.
@@ -65,7 +118,7 @@ pub struct UsageReader {
 
 /// What an answer has told so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "four facts, each true or not by itself")]
+#[expect(clippy::struct_excessive_bools, reason = "five facts, each true or not by itself")]
 pub struct Report {
     /// The work, as far as the provider has said it; pictures are counted.
     pub usage: Usage,
@@ -73,8 +126,10 @@ pub struct Report {
     pub knows_input: bool,
     /// It has said all that it says of such work in tokens,
     pub tells_tokens: bool,
-    /// or in seconds.
+    /// or in seconds,
     pub tells_seconds: bool,
+    /// or by the piece: searches, pages.
+    pub tells_pieces: bool,
     /// The work goes on after the answer, in a job that can be asked for.
     pub is_job: bool,
     /// Tokens of the answer, counted here. Nothing, where they can't be seen.
@@ -84,7 +139,8 @@ pub struct Report {
 impl Report {
     /// What both tell of one answer, of which `next` came later.
     pub fn then(self, next: Self) -> Self {
-        let tells = next.knows_input || next.tells_tokens || next.tells_seconds;
+        let tells =
+            next.knows_input || next.tells_tokens || next.tells_seconds || next.tells_pieces;
         let newer = if tells { next } else { self };
         let words = self.words.zip(next.words).map(|(before, more)| before.saturating_add(more));
         Self { words, ..newer }
@@ -195,6 +251,7 @@ impl UsageReader {
             knows_input: seen.knows_input(),
             tells_tokens: seen.tells_tokens(),
             tells_seconds: seen.tells_seconds(),
+            tells_pieces: seen.tells_pieces(),
             is_job: seen.is_job,
             words: (!is_opaque).then(|| seen.words.tokens()),
         }

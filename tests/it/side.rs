@@ -59,15 +59,27 @@ where
 /// What no gateway asks under the id of a call that has ended.
 fn second_end(operation: &Operation, version: u64) -> Option<Operation> {
     match operation {
-        Operation::Settle { amount, .. } => {
-            Some(Operation::Charge { amount: *amount, period: None, work: None, job: None })
-        }
-        Operation::Release => {
-            Some(Operation::Charge { amount: Credits::ZERO, period: None, work: None, job: None })
-        }
-        Operation::Charge { amount, .. } => {
-            Some(Operation::Hold { amount: *amount, ttl_millis: 1000, version, period: None })
-        }
+        Operation::Settle { amount, .. } => Some(Operation::Charge {
+            amount: *amount,
+            period: None,
+            work: None,
+            job: None,
+            feature: None,
+        }),
+        Operation::Release => Some(Operation::Charge {
+            amount: Credits::ZERO,
+            period: None,
+            work: None,
+            job: None,
+            feature: None,
+        }),
+        Operation::Charge { amount, .. } => Some(Operation::Hold {
+            amount: *amount,
+            ttl_millis: 1000,
+            version,
+            period: None,
+            feature: None,
+        }),
         _ => None,
     }
 }

@@ -5,6 +5,7 @@ mod dialects;
 mod jobs;
 mod left;
 mod owed;
+mod pieces;
 mod reported;
 mod sifted;
 

@@ -42,10 +42,27 @@ struct Entry {
 }
 
 #[derive(Deserialize)]
+struct Used {
+    from: Option<String>,
+    until: Option<String>,
+    calls: u64,
+    credits: Amount,
+    features: Vec<UsedBy>,
+}
+
+#[derive(Deserialize)]
+struct UsedBy {
+    feature: Option<String>,
+    calls: u64,
+    credits: Amount,
+}
+
+#[derive(Deserialize)]
 struct Explained {
     request: String,
     account: String,
     state: String,
+    feature: Option<String>,
     explanation: String,
     entries: Vec<Entry>,
 }
@@ -136,15 +153,31 @@ pub(in super::super) fn ledger(json: &str) -> serde_json::Result<String> {
     Ok(table.text() + &more)
 }
 
+/// What credits were used for.
+pub(in super::super) fn usage(json: &str) -> serde_json::Result<String> {
+    let Used { from, until, calls, credits, features } = serde_json::from_str(json)?;
+    let (from, until) = (or(from, "the beginning"), or(until, "now"));
+    let mut table = Table::new(&["FEATURE", ">CALLS", ">CREDITS"]);
+    for UsedBy { feature, calls, credits } in features {
+        table.row([or(feature, "(none)"), calls.to_string(), credits.text()]);
+    }
+    let sum = format!("{} credits for {calls} calls from {from} until {until}\n", credits.text());
+    let table = table.text();
+    Ok(if table.is_empty() { sum } else { sum + "\n" + &table })
+}
+
 /// One call.
 pub(in super::super) fn explain(json: &str) -> serde_json::Result<String> {
-    let Explained { request, account, state, explanation, entries } = serde_json::from_str(json)?;
+    let Explained { request, account, state, feature, explanation, entries } =
+        serde_json::from_str(json)?;
     let mut table = Table::new(&[">NO", "AT", "KIND", ">CHANGE", "DETAILS"]);
     for entry in entries {
         let at = or(entry.at, "");
         table.row([entry.seq.to_string(), at, entry.kind, entry.change.signed(), entry.details]);
     }
-    let call = facts(&[("request", request), ("account", account), ("state", state)]);
+    let mut call = vec![("request", request), ("account", account), ("state", state)];
+    call.extend(feature.map(|feature| ("feature", feature)));
+    let call = facts(&call);
     Ok(format!("{explanation}\n\n{call}\n{}", table.text()))
 }
 

@@ -2,7 +2,9 @@
 
 use super::{Step, first_of};
 use crate::credit::account::{HOLDS_MAX, sum};
-use crate::credit::{Broken, Credits, Done, ExpiredHold, Fact, Job, Part, Period, Refusal, Work};
+use crate::credit::{
+    Broken, Credits, Done, ExpiredHold, Fact, Feature, Job, Part, Period, Refusal, Work,
+};
 
 impl Step {
     pub(super) fn hold(
@@ -11,6 +13,7 @@ impl Step {
         ttl_millis: u64,
         version: u64,
         period: Option<Period>,
+        feature: Option<&Feature>,
     ) -> Result<Result<Done, Refusal>, Broken> {
         // Older than the books where something has changed; newer where the store has lost what it knew.
         if version != self.account.version {
@@ -34,7 +37,8 @@ impl Step {
             return Ok(Err(self.shortage(missing)));
         }
         let deadline = self.now.after_millis(ttl_millis);
-        self.record(Fact::Hold { hold: self.id, amount, deadline, parts })?;
+        let feature = feature.cloned();
+        self.record(Fact::Hold { hold: self.id, amount, deadline, parts, feature })?;
         Ok(Ok(Done::Held))
     }
 
@@ -102,6 +106,7 @@ impl Step {
         &mut self,
         amount: Credits,
         period: Option<Period>,
+        feature: Option<&Feature>,
         work: Option<Work>,
         job: Option<Job>,
     ) -> Result<Result<Done, Refusal>, Broken> {
@@ -116,7 +121,8 @@ impl Step {
         if self.account.debt.checked_add(owed).is_none() {
             return Ok(Err(Refusal::TooMuch));
         }
-        self.record(Fact::Charge { hold: self.id, charged: amount, parts, owed, work, job })?;
+        let (hold, feature) = (self.id, feature.cloned());
+        self.record(Fact::Charge { hold, charged: amount, parts, owed, feature, work, job })?;
         Ok(Ok(Done::Settled { charged: amount, owed }))
     }
 

@@ -33,6 +33,7 @@ impl Turn {
             knows_input: false,
             tells_tokens: false,
             tells_seconds: false,
+            tells_pieces: false,
             is_job: false,
             words: Some(0),
         };

@@ -9,7 +9,13 @@ fn call(account: &str, number: u128, allowed: Credits, operation: Operation) -> 
 }
 
 fn unheld(account: &str, number: u128, amount: u32) -> Waiting {
-    let charge = Operation::Charge { amount: Credits::ZERO, period: None, work: None, job: None };
+    let charge = Operation::Charge {
+        amount: Credits::ZERO,
+        period: None,
+        work: None,
+        job: None,
+        feature: None,
+    };
     call(account, number, Credits::whole(amount), charge)
 }
 
@@ -18,8 +24,13 @@ fn settle(account: &str, number: u128) -> Waiting {
 }
 
 fn charged(mut call: Waiting) -> Waiting {
-    call.operation =
-        Operation::Charge { amount: call.allowed, period: None, work: None, job: None };
+    call.operation = Operation::Charge {
+        amount: call.allowed,
+        period: None,
+        work: None,
+        job: None,
+        feature: None,
+    };
     call
 }
 

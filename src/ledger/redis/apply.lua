@@ -3,8 +3,8 @@
 -- ARGV  1 account  2 now in ms, or nothing for the server's clock  3 id, 32 hexadecimal digits  4 the instant that the
 --       id carries, in ms  5 the step's name  6 fingerprint of the arguments  7 operation  8… its arguments:
 --       grant source kind start end amount · gate until version · plan allowance · hold amount ttl version [start end
---       allowance] · extend more ttl done · settle amount work job · release · charge amount work job [start end
---       allowance] · correct call amount work · void source total
+--       allowance] [feature] · extend more ttl done · settle amount work job · release · charge amount work job [start end
+--       allowance] [feature] · correct call amount work · void source total
 -- Returns { outcome, funds }, or { 'broken', reason } when the books would break a rule; nothing is written then.
 
 local function plan_step()

@@ -21,8 +21,8 @@
 -- let the hold expire, or charged the job.
 --
 -- An entry: seq at op balance fact arguments. Facts: grant lot kind start end amount repaid [source] · gate until
--- version · plan lot allowance change · hold id amount deadline parts · extend id parts deadline done · settle (or
--- settle_late) id charged parts owed [work] [job=…] · charge id charged parts owed [work] [job=…] · correct id charged
+-- version · plan lot allowance change · hold id amount deadline parts [feature] · extend id parts deadline done · settle (or
+-- settle_late) id charged parts owed [work] [job=…] · charge id charged parts owed [feature=…] [work] [job=…] · correct id charged
 -- before back repaid lost parts owed [work] · release id · hold_expired id done parts settle_until · lot_expired lot
 -- amount · repay parts · void lot total taken owed source. An id that is the operation's own is written =, no parts are -.
 
@@ -710,7 +710,16 @@ function operations.plan(allowance)
   return 'planned 0'
 end
 
-function operations.hold(amount, ttl, version, start, fin, allowance)
+-- A month and what the call is for, both of which may be missing: three words, and one.
+local function month_and_feature(start, fin, allowance, feature)
+  if start and not fin then
+    return nil, nil, nil, start
+  end
+  return start, fin, allowance, feature
+end
+
+function operations.hold(amount, ttl, version, ...)
+  local start, fin, allowance, feature = month_and_feature(...)
   amount, ttl, version = number(amount, MAX), number(ttl), number(version)
   if version ~= A.v then
     return '!stale ' .. text(A.v)
@@ -737,7 +746,7 @@ function operations.hold(amount, ttl, version, start, fin, allowance)
   local deadline = later(ttl)
   reserve(parts)
   keep('H', { id = id, deadline = deadline, done = 0, parts = parts })
-  record('hold', short(id), amount, deadline, parts)
+  record('hold', short(id), amount, deadline, parts, feature)
   return 'held'
 end
 
@@ -835,7 +844,8 @@ function operations.release()
 end
 
 -- Charges a call that was let through while the ledger was away: a settlement, if its hold was placed after all.
-function operations.charge(amount, work, job, start, fin, allowance)
+function operations.charge(amount, work, job, ...)
+  local start, fin, allowance, feature = month_and_feature(...)
   if may_settle() then
     return operations.settle(amount, work, job)
   end
@@ -854,7 +864,8 @@ function operations.charge(amount, work, job, start, fin, allowance)
   local begun = await_job(job, amount, owed, parts)
   take(parts)
   A.d = more(A.d, owed, 'debt')
-  local words = { told(work) }
+  local words = { feature and 'feature=' .. feature }
+  words[#words + 1] = told(work)
   words[#words + 1] = begun
   record('charge', short(id), amount, parts, owed, unpack(words))
   return 'settled ' .. text(amount) .. ' ' .. text(owed)

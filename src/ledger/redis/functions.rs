@@ -7,7 +7,9 @@ use ::redis::Cmd;
 use sha2::{Digest, Sha256};
 
 use super::{keys, text};
-use crate::credit::{AccountId, ClaimName, Claims, Id, Job, Operation, Period, Timestamp, Work};
+use crate::credit::{
+    AccountId, ClaimName, Claims, Feature, Id, Job, Operation, Period, Timestamp, Work,
+};
 use crate::ledger::owned::Thing;
 
 /// The rules of money, with which the library begins.
@@ -257,9 +259,10 @@ fn terms(call: &mut Cmd, operation: &Operation) {
         Operation::Plan { allowance } => {
             call.arg(allowance.micros());
         }
-        Operation::Hold { amount, ttl_millis, version, period } => {
+        Operation::Hold { amount, ttl_millis, version, period, feature } => {
             call.arg(amount.micros()).arg(duration(*ttl_millis)).arg(version);
             month(call, period.as_ref());
+            is_for(call, feature.as_ref());
         }
         Operation::Extend { more, ttl_millis, done, .. } => {
             call.arg(more.micros()).arg(duration(*ttl_millis)).arg(done.micros());
@@ -270,11 +273,12 @@ fn terms(call: &mut Cmd, operation: &Operation) {
             begun(call, job.as_ref());
         }
         Operation::Release => {}
-        Operation::Charge { amount, period, work, job } => {
+        Operation::Charge { amount, period, feature, work, job } => {
             call.arg(amount.micros());
             told(call, work.as_ref());
             begun(call, job.as_ref());
             month(call, period.as_ref());
+            is_for(call, feature.as_ref());
         }
         Operation::Correct { call: corrected, amount, work } => {
             call.arg(&corrected.digits()[..]).arg(amount.micros());
@@ -289,6 +293,13 @@ fn terms(call: &mut Cmd, operation: &Operation) {
 fn month(call: &mut Cmd, period: Option<&Period>) {
     if let Some(Period { start, end, allowance }) = period {
         call.arg(start.millis()).arg(end.millis()).arg(allowance.micros());
+    }
+}
+
+/// What a call is for, if its caller said it.
+fn is_for(call: &mut Cmd, feature: Option<&Feature>) {
+    if let Some(feature) = feature {
+        call.arg(feature.as_str());
     }
 }
 

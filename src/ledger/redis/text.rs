@@ -67,6 +67,13 @@ impl<'a> Words<'a> {
         self.words.next()
     }
 
+    /// What stands after `beginning` in the next word, if that begins so.
+    fn rest_after(&mut self, beginning: &str) -> Option<&'a str> {
+        let rest = self.words.clone().next()?.strip_prefix(beginning)?;
+        self.words.next();
+        Some(rest)
+    }
+
     fn number<T: FromStr>(&mut self) -> Result<T, Unreadable> {
         self.text().and_then(parsed)
     }

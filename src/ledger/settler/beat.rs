@@ -32,11 +32,13 @@ pub(super) async fn beat(ledger: Ledger, shared: Weak<Shared>) {
 /// One beat of one call: to the ledger that holds its credits, or to the journal if it has no hold.
 async fn report(ledger: &Ledger, shared: &Shared, id: Id, call: &Running, beat: u32) {
     let done = call.done();
-    let allowed = *call.allowed();
+    let allowed = call.allowed().clone();
     let lost = if let (Some(allowed), Some(journal)) = (allowed, &shared.journal) {
-        let charge =
-            Operation::Charge { amount: done, period: allowed.period, work: None, job: None };
-        journal.confirm(id, charge).await.err().map(|error| error.to_string())
+        journal
+            .confirm(id, allowed.charge(done, None, None))
+            .await
+            .err()
+            .map(|error| error.to_string())
     } else {
         let ttl_millis = u64::try_from(shared.ttl.as_millis()).unwrap_or(u64::MAX);
         let extend = Operation::Extend { beat, more: Credits::ZERO, ttl_millis, done };

@@ -44,7 +44,7 @@ pub(super) async fn settle(ledger: Ledger, journal: Option<Arc<Journal>>, settle
             let (account, operation) = (account.clone(), operation.clone());
             let allowed = match operation {
                 Operation::Release => Credits::ZERO,
-                _ => allowed.map_or(Credits::ZERO, |allowed| allowed.amount),
+                _ => allowed.as_ref().map_or(Credits::ZERO, |allowed| allowed.amount),
             };
             if journal.end(Waiting { account, id, allowed, operation }).await.is_ok() {
                 return;
@@ -55,12 +55,10 @@ pub(super) async fn settle(ledger: Ledger, journal: Option<Arc<Journal>>, settle
     }
 }
 
-pub(super) fn asked(charge: Charge, allowed: Option<Allowed>) -> Operation {
+pub(super) fn asked(charge: Charge, allowed: Option<&Allowed>) -> Operation {
     match (charge, allowed) {
         (Charge::Settle(amount, work, job), None) => Operation::Settle { amount, work, job },
-        (Charge::Settle(amount, work, job), Some(Allowed { period, .. })) => {
-            Operation::Charge { amount, period, work, job }
-        }
+        (Charge::Settle(amount, work, job), Some(allowed)) => allowed.charge(amount, work, job),
         (Charge::Release, _) => Operation::Release,
     }
 }

@@ -115,7 +115,7 @@ fn grant(source: &str, credits: u32) -> Operation {
 
 fn hold(credits: u32) -> Operation {
     let amount = Credits::whole(credits);
-    Operation::Hold { amount, ttl_millis: 60_000, version: 1, period: None }
+    Operation::Hold { amount, ttl_millis: 60_000, version: 1, period: None, feature: None }
 }
 
 fn settle(credits: u32) -> Operation {
@@ -123,7 +123,13 @@ fn settle(credits: u32) -> Operation {
 }
 
 fn charge(credits: u32) -> Operation {
-    Operation::Charge { amount: Credits::whole(credits), period: None, work: None, job: None }
+    Operation::Charge {
+        amount: Credits::whole(credits),
+        period: None,
+        work: None,
+        job: None,
+        feature: None,
+    }
 }
 
 #[tokio::test]
@@ -275,8 +281,13 @@ async fn a_changed_record_makes_older_callers_stale() {
     let hash = KeyHash::of("cg_secret");
     bench.store().change(id, Change::IssueKey { key, hash }).await.unwrap();
     assert_eq!(bench.apply(call, hold(1)).await, Err(Refusal::Stale { version: 2 }));
-    let fresh =
-        Operation::Hold { amount: Credits::whole(1), ttl_millis: 60_000, version: 2, period: None };
+    let fresh = Operation::Hold {
+        amount: Credits::whole(1),
+        ttl_millis: 60_000,
+        version: 2,
+        period: None,
+        feature: None,
+    };
     assert_eq!(bench.apply(call, fresh).await, Ok(Done::Held), "under the same id");
     let revoke = bench.id();
     bench.store().change(revoke, Change::RevokeKey { id: "key_1".into() }).await.unwrap();

@@ -57,7 +57,7 @@ fn other_dialects_have_other_names() {
     check(
         Operation::Rerank,
         r#"{"query":"a cat","documents":["a cat","a dog"]}"#,
-        "4 input",
+        "4 input, 1 search",
         0,
         None,
     );
@@ -109,4 +109,60 @@ fn a_recording_lasts_as_long_as_its_bytes() {
     let nothing = b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\0\0\0\0\0\0\0\0";
     assert_eq!(seconds(nothing), 8);
     assert_eq!(seconds(b"RIFF\0\0\0\0WAVEfmt "), 4);
+}
+
+#[test]
+fn searches_are_held_for_where_they_are_allowed() {
+    for (body, searches) in [
+        (r#"{"messages":[]}"#, 0),
+        (
+            r#"{"tools":[{"type":"function","function":{"name":"web_search"}}],"max_tool_calls":9}"#,
+            0,
+        ),
+        (r#"{"tools":[{"type":"web_search_preview"}]}"#, SEARCHES),
+        (r#"{"tools":[{"type":"web_search"}],"max_tool_calls":2}"#, 2),
+        (r#"{"tools":[{"name":"web_search","max_uses":5,"type":"web_search_20250305"}]}"#, 5),
+        (r#"{"tools":[{"googleSearch":{}}]}"#, SEARCHES),
+        (r#"{"tools":[{"google_search":{}}]}"#, SEARCHES),
+        (r#"{"web_search_options":{}}"#, SEARCHES),
+    ] {
+        for operation in [Operation::Chat, Operation::Response] {
+            let demand = Demand::of(operation, false, body.as_bytes());
+            assert_eq!(demand.made[Unit::Search], searches, "{body}");
+            assert_eq!(demand.given[Unit::Search], 0, "{body}");
+        }
+    }
+}
+
+#[test]
+fn a_ranking_is_a_search_for_each_hundred_documents() {
+    let ranking = |document: &str, documents: usize| {
+        let documents = vec![document; documents].join(",");
+        let body = format!(r#"{{"query":"a cat","documents":[{documents}]}}"#);
+        Demand::of(Operation::Rerank, false, body.as_bytes()).given[Unit::Search]
+    };
+    assert_eq!([0, 1, 100, 101].map(|documents| ranking(r#""a cat""#, documents)), [1, 1, 1, 2]);
+    assert_eq!(ranking(r#"{"text":"a cat"}"#, 201), 3);
+    // Long ones count as several.
+    assert_eq!(ranking(&format!("{:?}", "word ".repeat(4_000)), 30), 3);
+    let search = Demand::of(Operation::Search, false, br#"{"query":"a cat"}"#);
+    assert_eq!(search.given[Unit::Search], 1);
+}
+
+#[test]
+fn a_document_has_the_pages_that_are_named_or_as_many_as_its_bytes_say() {
+    let data = format!("data:application/pdf;base64,{}", "A".repeat(200 << 10));
+    for (body, pages) in [
+        (
+            r#"{"document":{"type":"document_url","document_url":"https://a.example/b.pdf"}}"#,
+            PAGES_UNSEEN,
+        ),
+        (r#"{"document":{"type":"file","file_id":"f"},"pages":[0,3,4]}"#, 3),
+        (r#"{"document":{"type":"image_url","image_url":"https://a.example/b.png"}}"#, 1),
+        (r#"{"document":{"type":"image_url","image_url":{"url":"data:image/png;base64,AA"}}}"#, 1),
+        (&format!(r#"{{"document":{{"type":"document_url","document_url":"{data}"}}}}"#), 4),
+    ] {
+        let demand = Demand::of(Operation::Document, false, body.as_bytes());
+        assert_eq!(demand.given[Unit::Page], pages, "{body:.100}");
+    }
 }

@@ -16,7 +16,7 @@ const COLLECTIONS: [&str; 10] = [
 
 /// `files/abc` of `/v1beta/files/abc:download`, of `projects/p/locations/l/files/abc` and of
 /// `https://…/v1beta/files/abc`. What lies below a thing has its name; a model is none, but an operation of it is.
-pub(super) fn name(text: &str) -> Option<String> {
+pub(in crate::provider) fn name(text: &str) -> Option<String> {
     let path = text
         .split_once("://")
         .map_or(text, |(_, rest)| rest.split_once('/').map_or("", |(_, path)| path));

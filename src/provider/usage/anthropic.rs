@@ -4,15 +4,17 @@
 use super::{Number, Shape};
 use crate::credit::Unit;
 
-pub(super) const SHAPE: Shape =
-    Shape { number, is_output, image: |_, _| false, answers_in: Some(Unit::Output) };
+pub(super) const SHAPE: Shape = Shape { number, is_output, ..super::OF_TOKENS };
 
 fn number(path: &str, _: &str) -> Option<Number> {
+    // A line of a batch's results tells one of its answers.
+    let path = path.strip_prefix("result.message.").unwrap_or(path);
     let at_start = path.strip_prefix("message.");
     Some(match at_start.unwrap_or(path).strip_prefix("usage.")? {
         "input_tokens" => Number::AllInput,
         "cache_read_input_tokens" => Number::Beside(Unit::CachedInput),
         "cache_creation_input_tokens" => Number::Beside(Unit::CacheWrites),
+        "server_tool_use.web_search_requests" => Number::Of(Unit::Search),
         "output_tokens" if at_start.is_none() => Number::AllOutput,
         "output_tokens_details.thinking_tokens" => Number::Of(Unit::Reasoning),
         _ => return None,

@@ -4,8 +4,7 @@
 use super::{Number, Shape, anthropic};
 use crate::credit::Unit;
 
-pub(super) const SHAPE: Shape =
-    Shape { number, is_output, image: |_, _| false, answers_in: Some(Unit::Output) };
+pub(super) const SHAPE: Shape = Shape { number, is_output, ..super::OF_TOKENS };
 
 fn number(path: &str, modality: &str) -> Option<Number> {
     if let Some(name) = path.strip_prefix("amazon-bedrock-invocationMetrics.") {

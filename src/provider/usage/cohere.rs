@@ -4,8 +4,7 @@
 use super::{Number, Shape};
 use crate::credit::Unit;
 
-pub(super) const SHAPE: Shape =
-    Shape { number, is_output, image: |_, _| false, answers_in: Some(Unit::Output) };
+pub(super) const SHAPE: Shape = Shape { number, is_output, ..super::OF_TOKENS };
 
 /// Embeddings have no words.
 pub(super) const EMBEDDINGS: Shape = Shape { is_output: |_, _| false, answers_in: None, ..SHAPE };
@@ -15,6 +14,7 @@ fn number(path: &str, _: &str) -> Option<Number> {
     Some(match path.strip_prefix("usage.").or(path.strip_prefix("meta."))? {
         "billed_units.input_tokens" => Number::AllInput,
         "billed_units.output_tokens" => Number::AllOutput,
+        "billed_units.search_units" => Number::Of(Unit::Search),
         "cached_tokens" => Number::Of(Unit::CachedInput),
         _ => return None,
     })

@@ -1,17 +1,18 @@
 //! `usageMetadata`, which each piece of a stream repeats and counts from the start: what came last holds also where the
 //! stream breaks off. Thoughts and the words of tools are counted beside the rest.
 
-use super::{Number, Shape};
+use super::{Mention, Number, Shape};
 use crate::credit::Unit;
 
 pub(super) const SHAPE: Shape =
-    Shape { number, is_output, image: |_, _| false, answers_in: Some(Unit::Output) };
+    Shape { number, is_output, search, id: &["id", "name"], ..super::OF_TOKENS };
 
 /// Embeddings have no words.
 pub(super) const EMBEDDINGS: Shape = Shape { is_output: |_, _| false, answers_in: None, ..SHAPE };
 
 /// The Live API: the answer is a turn of the model, and other words name its tokens.
-pub(super) const LIVE: Shape = Shape { number: live_number, is_output: live_output, ..SHAPE };
+pub(super) const LIVE: Shape =
+    Shape { number: live_number, is_output: live_output, ..super::OF_TOKENS };
 
 fn live_number(path: &str, modality: &str) -> Option<Number> {
     Some(match path.strip_prefix("usageMetadata.")? {
@@ -70,6 +71,8 @@ fn interaction(name: &str) -> Option<Number> {
         "total_tool_use_tokens" => Number::Beside(Unit::Input),
         "total_output_tokens" => Number::AllOutput,
         "total_thought_tokens" => Number::Beside(Unit::Reasoning),
+        // Of the web, of maps, of documents; which of them follows behind the number.
+        "grounding_tool_count[].count" => Number::SearchesOfAKind,
         _ => return None,
     })
 }
@@ -79,4 +82,11 @@ fn is_output(path: &str, _: &str) -> bool {
     let path = path.strip_prefix("[].").unwrap_or(path);
     path.strip_prefix("candidates[].content.parts[].")
         .is_some_and(|part| part == "text" || part.starts_with("functionCall."))
+}
+
+/// Each query that was not empty; of those Google bills each. A stream lists them again.
+fn search(path: &str, word: Option<&str>) -> Option<Mention> {
+    let path = path.strip_prefix("[].").unwrap_or(path);
+    let is_query = path == "candidates[].groundingMetadata.webSearchQueries[]";
+    (is_query && word != Some("")).then_some(Mention::Listed)
 }

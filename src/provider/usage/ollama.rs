@@ -1,10 +1,8 @@
 //! `prompt_eval_count` and `eval_count`, in the last line of a stream. A prompt that was in the cache may not be counted.
 
 use super::{Number, Shape};
-use crate::credit::Unit;
 
-pub(super) const SHAPE: Shape =
-    Shape { number, is_output, image: |_, _| false, answers_in: Some(Unit::Output) };
+pub(super) const SHAPE: Shape = Shape { number, is_output, ..super::OF_TOKENS };
 
 /// Embeddings have no words.
 pub(super) const EMBEDDINGS: Shape = Shape { is_output: |_, _| false, answers_in: None, ..SHAPE };

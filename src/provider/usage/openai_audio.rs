@@ -3,8 +3,7 @@
 use super::{Number, Shape};
 use crate::credit::Unit;
 
-pub(super) const TRANSCRIPTION: Shape =
-    Shape { number, is_output, image: |_, _| false, answers_in: Some(Unit::Output) };
+pub(super) const TRANSCRIPTION: Shape = Shape { number, is_output, ..super::OF_TOKENS };
 
 /// Speech answers in sound.
 pub(super) const SPEECH: Shape = Shape { answers_in: Some(Unit::AudioOutput), ..TRANSCRIPTION };

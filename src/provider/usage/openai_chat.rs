@@ -1,16 +1,19 @@
-//! Chat, completions, embeddings, runs: `usage.prompt_tokens`. Others that speak this shape say the same elsewhere or
+//! Chat, completions, embeddings, runs: `usage.prompt_tokens`; documents. Others that speak this shape say the same elsewhere or
 //! with further names, which do no harm here.
 
 use super::{Number, Shape};
 use crate::credit::Unit;
 
-pub(super) const SHAPE: Shape =
-    Shape { number, is_output, image: |_, _| false, answers_in: Some(Unit::Output) };
+pub(super) const SHAPE: Shape = Shape { number, is_output, ..super::OF_TOKENS };
 
 /// Embeddings have no words.
 pub(super) const EMBEDDINGS: Shape = Shape { is_output: |_, _| false, answers_in: None, ..SHAPE };
 
 fn number(path: &str, _: &str) -> Option<Number> {
+    // Mistral's, of documents.
+    if path == "usage_info.pages_processed" {
+        return Some(Number::Of(Unit::Page));
+    }
     let path = path.strip_prefix("x_groq.").unwrap_or(path);
     Some(match path.strip_prefix("usage.")? {
         "prompt_tokens" => Number::AllInput,
@@ -20,6 +23,8 @@ fn number(path: &str, _: &str) -> Option<Number> {
         }
         // Mistral's.
         "prompt_audio_seconds" => Number::Of(Unit::AudioSecond),
+        "connectors.web_search" => Number::Of(Unit::Search),
+        "connectors.web_search_premium" => Number::Beside(Unit::Search),
         "prompt_tokens_details.cache_write_tokens" => Number::Of(Unit::CacheWrites),
         "prompt_tokens_details.audio_tokens" => Number::Of(Unit::AudioInput),
         "prompt_tokens_details.image_tokens" => Number::Of(Unit::ImageInput),

@@ -4,7 +4,7 @@ use super::{Number, Shape};
 use crate::credit::Unit;
 
 pub(super) const SHAPE: Shape =
-    Shape { number, is_output: |_, _| false, image, answers_in: Some(Unit::ImageOutput) };
+    Shape { number, image, answers_in: Some(Unit::ImageOutput), ..super::OF_TOKENS };
 
 fn number(path: &str, _: &str) -> Option<Number> {
     Some(match path.strip_prefix("usage.")? {

@@ -4,8 +4,7 @@
 use super::{Number, Shape};
 use crate::credit::Unit;
 
-pub(super) const SHAPE: Shape =
-    Shape { number, is_output, image: |_, _| false, answers_in: Some(Unit::Output) };
+pub(super) const SHAPE: Shape = Shape { number, is_output, ..super::OF_TOKENS };
 
 fn number(path: &str, _: &str) -> Option<Number> {
     let path = path.strip_prefix("response.").unwrap_or(path);

@@ -1,6 +1,6 @@
 //! The numbers and words of an answer, as they come, and the work that they come to.
 
-use super::{Number, Shape};
+use super::{Mention, Number, Shape};
 use crate::credit::{Unit, Usage};
 use crate::provider::json::Sink;
 use crate::provider::tokens::Tally;
@@ -16,6 +16,7 @@ pub(super) struct Seen {
     /// What was counted among two kinds of special ones, and is to be counted among one.
     twice: [u64; Unit::ALL.len()],
     images: u64,
+    searches: Searches,
     pub(super) is_job: bool,
     /// The id of the answer, where it is a word.
     pub(super) id: Option<String>,
@@ -38,6 +39,7 @@ impl Seen {
             beside: [None; Unit::ALL.len()],
             twice: [0; Unit::ALL.len()],
             images: 0,
+            searches: Searches::default(),
             is_job: false,
             id: None,
             words: Tally::default(),
@@ -64,6 +66,10 @@ impl Seen {
         self.special[Unit::AudioSecond as usize].is_some()
     }
 
+    pub(super) fn tells_pieces(&self) -> bool {
+        [Unit::Search, Unit::Page].iter().any(|unit| self.special[*unit as usize].is_some())
+    }
+
     pub(super) fn tells_tokens(&self) -> bool {
         self.shape.answers_in.map_or(self.all_input, |_| self.all_output).is_some()
     }
@@ -84,7 +90,9 @@ impl Seen {
                 rest(self.all_output, &special_output),
             )
             .with(Unit::AudioSecond, self.of(Unit::AudioSecond))
-            .with(Unit::Image, self.images);
+            .with(Unit::Image, self.images)
+            .with(Unit::Search, self.of(Unit::Search).max(self.searches.counted(&self.kind)))
+            .with(Unit::Page, self.of(Unit::Page));
         for unit in special_input.into_iter().chain(special_output) {
             usage = usage.with(unit, self.of(unit));
         }
@@ -109,6 +117,9 @@ impl Sink for Seen {
             Number::Of(unit) => self.special[unit as usize] = whole,
             Number::Beside(unit) => self.beside[unit as usize] = whole,
             Number::AlsoIn(unit) => self.twice[unit as usize] = millis / 1_000,
+            Number::SearchesOfAKind => {
+                self.searches.list(i64::try_from(millis / 1_000).unwrap_or(i64::MAX));
+            }
         }
     }
 
@@ -123,6 +134,9 @@ impl Sink for Seen {
     }
 
     fn end(&mut self, path: &str, word: Option<&str>) {
+        if let Some(mention) = (self.shape.search)(path, word) {
+            self.searches.note(mention);
+        }
         match (path, word) {
             (path, Some(word)) if path.ends_with(".modality") => {
                 word.clone_into(&mut self.modality);
@@ -131,19 +145,74 @@ impl Sink for Seen {
                 word.clone_into(&mut self.kind);
                 self.images += u64::from((self.shape.image)("", word));
             }
-            ("id", Some(word)) if self.id.is_none() => self.id = Some(word.to_owned()),
+            (path, Some(word)) if self.id.is_none() && self.shape.id.contains(&path) => {
+                self.id = Some(word.to_owned());
+            }
             ("status", Some(word)) => self.is_job = matches!(word, "queued" | "in_progress"),
             _ => {}
         }
     }
 
     fn element(&mut self, path: &str) {
+        if path == "[]" {
+            self.searches.next_document("");
+        }
         self.images += u64::from((self.shape.image)(path, &self.kind));
     }
 
     fn next_document(&mut self) {
+        self.searches.next_document(&self.kind);
         // It says itself what it is.
         self.kind.clear();
+    }
+}
+
+/// Searches that no number counts. A document may list all of them, and a later one all of them again; or it tells one.
+#[derive(Debug, Default)]
+struct Searches {
+    /// Those of the last document that listed any.
+    listed: i64,
+    /// This document has listed some.
+    lists: bool,
+    /// Those of the documents before that told one each.
+    told: i64,
+    /// What this document tells.
+    tells: i64,
+}
+
+/// What the event is called that tells of an item when it is done. The one at its beginning tells it too.
+const ITEM_DONE: &str = "response.output_item.done";
+
+impl Searches {
+    fn note(&mut self, mention: Mention) {
+        match mention {
+            Mention::Listed => self.list(1),
+            Mention::NotListed => self.list(-1),
+            Mention::Told => self.tells += 1,
+            Mention::NotTold => self.tells -= 1,
+        }
+    }
+
+    fn list(&mut self, more: i64) {
+        if !self.lists {
+            (self.lists, self.listed) = (true, 0);
+        }
+        self.listed = self.listed.saturating_add(more);
+    }
+
+    /// All of them, where the document that is being read is of this kind.
+    fn counted(&self, kind: &str) -> u64 {
+        let told = if kind == ITEM_DONE { self.told + self.tells } else { self.told };
+        let all = if self.listed > 0 { self.listed } else { told };
+        u64::try_from(all).unwrap_or_default()
+    }
+
+    /// The document, which was of this kind, has ended.
+    fn next_document(&mut self, kind: &str) {
+        if kind == ITEM_DONE {
+            self.told += self.tells;
+        }
+        (self.lists, self.tells) = (false, 0);
     }
 }
 

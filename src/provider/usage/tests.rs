@@ -61,7 +61,7 @@ impl Fixture {
 }
 
 fn told(report: &Report) -> String {
-    let Report { usage, knows_input: _, tells_tokens, tells_seconds, is_job, words } = report;
+    let Report { usage, tells_tokens, tells_seconds, is_job, words, .. } = report;
     let complete = match (tells_tokens, tells_seconds) {
         (true, true) => "tokens and seconds told",
         (true, false) => "tokens told",

@@ -109,6 +109,7 @@ impl History {
             ttl_millis: TTL,
             version: self.random.random_range(0..20).min(1),
             period: None,
+            feature: self.random.random_bool(0.5).then(|| "7".parse().unwrap()),
         };
         let claimed = self.hold(account, id, hold.clone(), claims).await;
         // A reply may be lost: the same question has the same answer.
@@ -137,7 +138,7 @@ impl History {
         let amount = Credits::whole(self.random.random_range(0..3));
         let operation = match self.random.random_range(0..10) {
             0..3 => Operation::Release,
-            3 => Operation::Charge { amount, period: None, work: None, job: None },
+            3 => Operation::Charge { amount, period: None, work: None, job: None, feature: None },
             _ => Operation::Settle { amount, work: None, job: None },
         };
         self.apply(account, id, operation).await;

@@ -69,3 +69,31 @@ async fn the_price_of_a_feature_is_explained() {
         assert_eq!(told["credits"].to_string(), credits, "{told}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_stands_in_the_ledger_and_usage_is_told_by_it() {
+    for (world, _redis) in &both(setup).await {
+        let report = of_service(world, "report").send().await;
+        let request = report.header("x-credits-request-id").unwrap().to_owned();
+        for feature in ["copilot", "copilot", "playground-2"] {
+            let own = world.chat("a").header("x-credits-feature", feature).send().await;
+            assert_eq!(own.status, 200);
+        }
+        assert_eq!(world.chat("a").send().await.status, 200);
+        assert_eq!(of_service(world, "playground-2").send().await.status, 200);
+        world.resolved().await;
+        let used = world.gateway.run(&["usage", "a"]);
+        let sums = json!([
+            { "feature": "report", "calls": 1, "credits": 3 },
+            { "feature": "copilot", "calls": 2, "credits": 2 },
+            { "feature": null, "calls": 1, "credits": 1 },
+            { "feature": "playground-2", "calls": 2, "credits": 1 },
+        ]);
+        assert_eq!(used["features"], sums, "{used}");
+        let explained = world.gateway.run(&["explain", &request]);
+        assert_eq!(explained["feature"], "report", "{explained}");
+        let entries = world.gateway.run(&["ledger", "a"]);
+        let named = |entry: &&serde_json::Value| entry["feature"] == "copilot";
+        assert_eq!(entries["entries"].as_array().unwrap().iter().filter(named).count(), 2);
+    }
+}

@@ -147,7 +147,7 @@ impl Audit {
                 lot.granted += change;
                 Ok(())
             }
-            Fact::Hold { hold, amount, deadline: _, parts } => {
+            Fact::Hold { hold, amount, deadline: _, parts, feature: _ } => {
                 check(!self.holds.contains_key(hold), "5: the hold is open already")?;
                 check(self.debt == 0, "8: a new hold in debt")?;
                 check(sum(parts) == amount.signed(), "2: the parts are not the hold")?;
@@ -161,7 +161,7 @@ impl Audit {
             Fact::Settle { hold, charged, parts, owed, late, work: _, job: _ } => {
                 self.settled(*hold, charged.signed(), parts, owed.signed(), *late)
             }
-            Fact::Charge { hold, charged, parts, owed, work: _, job: _ } => {
+            Fact::Charge { hold, charged, parts, owed, feature: _, work: _, job: _ } => {
                 self.charged(*hold, charged.signed(), parts, owed.signed())
             }
             Fact::Correct { .. } => self.corrected(fact),

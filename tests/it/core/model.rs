@@ -152,7 +152,7 @@ impl Model {
             }
             Operation::Gate { until, version } => Ok(self.set_gate(*until, *version)),
             Operation::Plan { allowance } => self.change_plan(micros(*allowance), now),
-            Operation::Hold { amount, ttl_millis, version, period } => {
+            Operation::Hold { amount, ttl_millis, version, period, feature: _ } => {
                 if *version != self.version {
                     return Err(Refusal::Stale { version: self.version });
                 }

@@ -62,7 +62,13 @@ impl Story {
     /// A hold for one hour.
     fn hold(&mut self, id: u128, amount: u64) -> Result<Done, Refusal> {
         let (version, period) = (self.version, self.period);
-        let hold = Operation::Hold { amount: micros(amount), ttl_millis: HOUR, version, period };
+        let hold = Operation::Hold {
+            amount: micros(amount),
+            ttl_millis: HOUR,
+            version,
+            period,
+            feature: None,
+        };
         self.step(id, &hold)
     }
 
@@ -82,6 +88,7 @@ impl Story {
                 period: self.period,
                 work: None,
                 job: None,
+                feature: None,
             },
         )
     }

@@ -21,6 +21,19 @@ impl Canned {
 
     /// The same at an address that the answer may name.
     pub async fn start_at(address: SocketAddr, answer: &'static [u8]) -> Self {
+        Self::listening(address, vec![("", answer.to_vec())]).await
+    }
+
+    pub async fn answering(answer: Vec<u8>) -> Self {
+        Self::by_path(vec![("", answer)]).await
+    }
+
+    /// Answers each request with the first of `answers` whose text stands in its first line.
+    pub async fn by_path(answers: Vec<(&'static str, Vec<u8>)>) -> Self {
+        Self::listening(([127, 0, 0, 1], 0).into(), answers).await
+    }
+
+    async fn listening(address: SocketAddr, answers: Vec<(&'static str, Vec<u8>)>) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let heads = Arc::new(Mutex::new(Vec::new()));
@@ -38,7 +51,10 @@ impl Canned {
                     }
                     break String::new();
                 };
-                noted.lock().unwrap().push(head);
+                let line = head.lines().next().unwrap_or_default();
+                let fits = answers.iter().find(|(text, _)| line.contains(text));
+                let answer = fits.map_or(&[][..], |(_, answer)| answer);
+                noted.lock().unwrap().push(head.clone());
                 let _ = stream.write_all(answer).await;
                 let _ = stream.shutdown().await;
             }

@@ -40,7 +40,13 @@ fn version(changed: &Changed) -> u64 {
 }
 
 async fn hold(ledger: &Ledger, account: &AccountId, version: u64) -> Option<Refusal> {
-    let hold = Operation::Hold { amount: Credits::ZERO, ttl_millis: 1000, version, period: None };
+    let hold = Operation::Hold {
+        amount: Credits::ZERO,
+        ttl_millis: 1000,
+        version,
+        period: None,
+        feature: None,
+    };
     ledger.apply(account, new_id(), hold).await.unwrap().outcome.err()
 }
 

@@ -41,7 +41,7 @@ pub(super) fn new_id() -> Id {
 
 pub(super) fn hold(credits: u32) -> Operation {
     let amount = Credits::whole(credits);
-    Operation::Hold { amount, ttl_millis: 60_000, version: 1, period: None }
+    Operation::Hold { amount, ttl_millis: 60_000, version: 1, period: None, feature: None }
 }
 
 pub(super) fn grant(source: &str, kind: LotKind, credits: u32) -> Operation {
@@ -90,7 +90,8 @@ async fn a_job_is_corrected_once_by_many_gateways() {
     let (amount, job) = (Credits::whole(50), Some("openai/resp_1;input=1".parse().unwrap()));
     for round in 1..=8 {
         let call = new_id();
-        let begun = Operation::Charge { amount, period: None, work: None, job: job.clone() };
+        let begun =
+            Operation::Charge { amount, period: None, work: None, job: job.clone(), feature: None };
         gateways[0].apply(&account, call, begun).await.unwrap().outcome.unwrap();
         let mut seen = JoinSet::new();
         for number in 0..16 {
@@ -177,8 +178,13 @@ async fn a_full_memory_stops_holds_and_nothing_that_charges() {
     let settle = Operation::Settle { amount: Credits::whole(1), work: None, job: None };
     let settled = ledger.apply(&account, id, settle).await.unwrap();
     assert!(matches!(settled.outcome, Ok(Done::Settled { .. })));
-    let charge =
-        Operation::Charge { amount: Credits::whole(1), period: None, work: None, job: None };
+    let charge = Operation::Charge {
+        amount: Credits::whole(1),
+        period: None,
+        work: None,
+        job: None,
+        feature: None,
+    };
     let charged = ledger.apply(&account, new_id(), charge).await.unwrap();
     assert!(matches!(charged.outcome, Ok(Done::Settled { .. })));
 }

@@ -60,7 +60,13 @@ async fn call_often(ledger: Ledger, account: AccountId) -> u32 {
     let mut served = 0;
     for _ in 0..CALLS {
         let (id, amount) = (new_id(), Credits::whole(1));
-        let hold = Operation::Hold { amount, ttl_millis: 600_000, version: 1, period: None };
+        let hold = Operation::Hold {
+            amount,
+            ttl_millis: 600_000,
+            version: 1,
+            period: None,
+            feature: None,
+        };
         match until_known(&ledger, &account, id, hold).await.outcome {
             Ok(Done::Held) => {
                 let settle = Operation::Settle { amount, work: None, job: None };

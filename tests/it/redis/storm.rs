@@ -113,7 +113,13 @@ impl Storm {
 async fn call_on(ledger: Ledger, account: Arc<Account>, stop: Arc<AtomicBool>) {
     while !stop.load(Ordering::SeqCst) {
         let (id, amount) = (new_id(), Credits::whole(1));
-        let ask = Operation::Hold { amount, ttl_millis: 600_000, version: 1, period: None };
+        let ask = Operation::Hold {
+            amount,
+            ttl_millis: 600_000,
+            version: 1,
+            period: None,
+            feature: None,
+        };
         let held = until_known(&ledger, &account.name, id, ask).await;
         assert!(matches!(held.outcome, Ok(Done::Held)), "{held:?}");
         let settled = until_known(

@@ -1,7 +1,7 @@
 //! Entries, as they stand in the log.
 
 use super::{Unreadable, Words, id, kind, parsed, parts};
-use crate::credit::{Entry, Fact, Id, Job, Part, Timestamp, Work};
+use crate::credit::{Entry, Fact, Feature, Id, Job, Part, Timestamp, Work};
 
 /// One message of the log.
 pub(in crate::ledger::redis) fn entry(text: &str) -> Result<Entry, Unreadable> {
@@ -13,8 +13,9 @@ pub(in crate::ledger::redis) fn entry(text: &str) -> Result<Entry, Unreadable> {
     Ok(Entry { seq, at, op, fact, balance })
 }
 
-/// How a word begins that describes a job.
+/// How words begin that describe a job, and say what a call is for.
 const JOB: &str = "job=";
+const FEATURE: &str = "feature=";
 
 /// What a call was charged for, and the job that it began: words that may be missing.
 fn charged_for(words: &mut Words<'_>) -> Result<(Option<Work>, Option<Job>), Unreadable> {
@@ -51,6 +52,7 @@ fn fact(words: &mut Words<'_>, op: Id) -> Result<Fact, Unreadable> {
             amount: words.credits()?,
             deadline: words.instant()?,
             parts: words.parts()?,
+            feature: words.rest().map(parsed).transpose()?,
         },
         "extend" => Fact::Extend {
             hold: words.hold(op)?,
@@ -64,12 +66,7 @@ fn fact(words: &mut Words<'_>, op: Id) -> Result<Fact, Unreadable> {
             let (work, job) = charged_for(words)?;
             Fact::Settle { hold, charged, parts, owed, late: name == "settle_late", work, job }
         }
-        "charge" => {
-            let (hold, charged) = (words.hold(op)?, words.credits()?);
-            let (parts, owed) = (words.parts()?, words.credits()?);
-            let (work, job) = charged_for(words)?;
-            Fact::Charge { hold, charged, parts, owed, work, job }
-        }
+        "charge" => charge(words, op)?,
         "correct" => Fact::Correct {
             hold: words.hold(op)?,
             charged: words.credits()?,
@@ -101,6 +98,14 @@ fn fact(words: &mut Words<'_>, op: Id) -> Result<Fact, Unreadable> {
     })
 }
 
+fn charge(words: &mut Words<'_>, op: Id) -> Result<Fact, Unreadable> {
+    let (hold, charged) = (words.hold(op)?, words.credits()?);
+    let (parts, owed) = (words.parts()?, words.credits()?);
+    let feature = words.rest_after(FEATURE).map(parsed).transpose()?;
+    let (work, job) = charged_for(words)?;
+    Ok(Fact::Charge { hold, charged, parts, owed, feature, work, job })
+}
+
 /// The entry as the scripts write it into the log.
 pub(in crate::ledger::redis) fn entry_text(entry: &Entry) -> String {
     let Entry { seq, at, op, fact, balance } = entry;
@@ -121,9 +126,10 @@ fn fact_text(fact: &Fact, op: Id) -> String {
         Fact::Plan { lot, allowance, change } => {
             format!("plan {lot} {} {change}", allowance.micros())
         }
-        Fact::Hold { hold, amount, deadline, parts } => {
+        Fact::Hold { hold, amount, deadline, parts, feature } => {
             let (amount, deadline) = (amount.micros(), millis(deadline));
-            format!("hold {} {amount} {deadline} {}", short(hold), some(parts))
+            let feature = is_for(" ", feature.as_ref());
+            format!("hold {} {amount} {deadline} {}{feature}", short(hold), some(parts))
         }
         Fact::Extend { hold, added, deadline, done } => {
             let (deadline, done) = (millis(deadline), done.micros());
@@ -140,12 +146,13 @@ fn fact_text(fact: &Fact, op: Id) -> String {
                 begun(job.as_ref())
             )
         }
-        Fact::Charge { hold, charged, parts, owed, work, job } => {
+        Fact::Charge { hold, charged, parts, owed, feature, work, job } => {
             let (charged, owed) = (charged.micros(), owed.micros());
             format!(
-                "charge {} {charged} {} {owed}{}{}",
+                "charge {} {charged} {} {owed}{}{}{}",
                 short(hold),
                 some(parts),
+                is_for(" feature=", feature.as_ref()),
                 told(work.as_ref()),
                 begun(job.as_ref())
             )
@@ -178,6 +185,11 @@ fn fact_text(fact: &Fact, op: Id) -> String {
 /// Work at the end of an entry, if there is any.
 fn told(work: Option<&Work>) -> String {
     work.map_or_else(String::new, |work| format!(" {work}"))
+}
+
+/// What a call is for, after `before`, if its caller said it.
+fn is_for(before: &str, feature: Option<&Feature>) -> String {
+    feature.map_or_else(String::new, |feature| format!("{before}{}", feature.as_str()))
 }
 
 /// The job that a call began, if it did.

@@ -7,8 +7,8 @@ use proptest::sample::select;
 
 use super::*;
 use crate::credit::{
-    Account, Basis, Done, Entry, ExpiredHold, Fact, Hold, Job, Lot, OpenJob, Refusal, Source,
-    SourceId, Unit, Usage, Work,
+    Account, Basis, Done, Entry, ExpiredHold, Fact, Feature, Hold, Job, Lot, OpenJob, Refusal,
+    Source, SourceId, Unit, Usage, Work,
 };
 
 fn ids() -> impl Strategy<Value = Id> {
@@ -47,6 +47,10 @@ fn works() -> impl Strategy<Value = Option<Work>> {
     proptest::option::of(work)
 }
 
+fn features() -> impl Strategy<Value = Option<Feature>> {
+    proptest::option::of("[A-Za-z0-9._:-]{2,64}".prop_map(|name| name.parse().unwrap()))
+}
+
 fn descriptions() -> impl Strategy<Value = Job> {
     (names(), names()).prop_map(|(name, terms)| {
         let name = name.as_str().replace(';', ":");
@@ -54,22 +58,16 @@ fn descriptions() -> impl Strategy<Value = Job> {
     })
 }
 
-fn facts() -> impl Strategy<Value = Fact> {
-    let terms = (any::<u32>(), kinds(), instants(), instants(), amounts(), amounts());
+fn facts_of_calls() -> impl Strategy<Value = Fact> {
     prop_oneof![
-        (proptest::option::of(names()), terms).prop_map(
-            |(source, (lot, lot_kind, start, end, amount, repaid))| {
-                Fact::Grant { source, lot, lot_kind, start, end, amount, repaid }
+        (ids(), amounts(), instants(), parts_of_lots(), features()).prop_map(
+            |(hold, amount, deadline, parts, feature)| Fact::Hold {
+                hold,
+                amount,
+                deadline,
+                parts,
+                feature
             }
-        ),
-        (instants(), any::<u64>()).prop_map(|(until, version)| Fact::Gate { until, version }),
-        (any::<u32>(), amounts(), any::<i64>()).prop_map(|(lot, allowance, change)| Fact::Plan {
-            lot,
-            allowance,
-            change
-        }),
-        (ids(), amounts(), instants(), parts_of_lots()).prop_map(
-            |(hold, amount, deadline, parts)| Fact::Hold { hold, amount, deadline, parts }
         ),
         (ids(), parts_of_lots(), instants(), amounts())
             .prop_map(|(hold, added, deadline, done)| Fact::Extend { hold, added, deadline, done }),
@@ -90,14 +88,16 @@ fn facts() -> impl Strategy<Value = Fact> {
             }),
         (
             (ids(), amounts(), parts_of_lots(), amounts()),
+            features(),
             works(),
             proptest::option::of(descriptions())
         )
-            .prop_map(|((hold, charged, parts, owed), work, job)| Fact::Charge {
+            .prop_map(|((hold, charged, parts, owed), feature, work, job)| Fact::Charge {
                 hold,
                 charged,
                 parts,
                 owed,
+                feature,
                 work,
                 job
             }),
@@ -119,6 +119,24 @@ fn facts() -> impl Strategy<Value = Fact> {
                 settle_until
             }
         ),
+    ]
+}
+
+fn facts() -> impl Strategy<Value = Fact> {
+    let terms = (any::<u32>(), kinds(), instants(), instants(), amounts(), amounts());
+    prop_oneof![
+        (proptest::option::of(names()), terms).prop_map(
+            |(source, (lot, lot_kind, start, end, amount, repaid))| {
+                Fact::Grant { source, lot, lot_kind, start, end, amount, repaid }
+            }
+        ),
+        (instants(), any::<u64>()).prop_map(|(until, version)| Fact::Gate { until, version }),
+        (any::<u32>(), amounts(), any::<i64>()).prop_map(|(lot, allowance, change)| Fact::Plan {
+            lot,
+            allowance,
+            change
+        }),
+        facts_of_calls(),
         (any::<u32>(), amounts()).prop_map(|(lot, amount)| Fact::LotExpired { lot, amount }),
         parts_of_lots().prop_map(|parts| Fact::Repay { parts }),
         (names(), any::<u32>(), amounts(), amounts(), amounts()).prop_map(

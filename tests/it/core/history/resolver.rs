@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use chrono_tz::Tz;
 use creditgate::credit::{
-    Account, Basis, Credits, Id, Job, Operation, Period, SourceId, Timestamp, Unit, Usage, Work,
+    Account, Basis, Credits, Feature, Id, Job, Operation, Period, SourceId, Timestamp, Unit, Usage,
+    Work,
 };
 
 use super::{Call, DAY, Month, Step, Wait, Which};
@@ -78,8 +79,8 @@ impl Resolver {
                     (true, _) => account.version.saturating_sub(1),
                 };
                 let period = self.month(period, self.now);
-                let amount = credits(amount);
-                let hold = Operation::Hold { amount, ttl_millis: ttl, version, period };
+                let (feature, amount) = (purpose(amount), credits(amount));
+                let hold = Operation::Hold { amount, ttl_millis: ttl, version, period, feature };
                 (self.id(id, account), hold)
             }
             Call::Extend { id, more, ttl, done } => {
@@ -104,7 +105,10 @@ impl Resolver {
             Call::Charge { id, amount, period, job } => {
                 let (raw, amount, period) = (amount, credits(amount), self.month(period, self.now));
                 let (work, job) = (work(raw), job.then(|| begun(raw)));
-                (self.id(id, account), Operation::Charge { amount, period, work, job })
+                (
+                    self.id(id, account),
+                    Operation::Charge { amount, period, work, job, feature: purpose(raw) },
+                )
             }
             Call::Release { id } => (self.id(id, account), Operation::Release),
             Call::Void { source, total } => {
@@ -182,6 +186,12 @@ fn work(amount: u64) -> Option<Work> {
     let usage = Usage::NOTHING.with(Unit::Input, amount).with(Unit::Output, 1);
     let basis = if amount.is_multiple_of(2) { Basis::Reported } else { Basis::Estimated };
     amount.is_multiple_of(3).then_some(Work { basis, usage })
+}
+
+/// What the call is for, of some: a name that could be taken for a number, and one with the signs that there may be.
+fn purpose(amount: u64) -> Option<Feature> {
+    let name = if amount.is_multiple_of(2) { "12" } else { "help-desk:v2.1_x" };
+    (amount % 5 < 3).then(|| name.parse().unwrap())
 }
 
 /// A job with colons and signs of equality in its name and its terms, as there may be.

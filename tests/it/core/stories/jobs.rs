@@ -8,7 +8,10 @@ impl Story {
     pub(super) fn begin(&mut self, id: u128, estimate: u64) -> Result<Done, Refusal> {
         let job = Some("openai/resp_1;input=1".parse().unwrap());
         let period = self.period;
-        self.step(id, &Operation::Charge { amount: micros(estimate), period, work: None, job })
+        self.step(
+            id,
+            &Operation::Charge { amount: micros(estimate), period, work: None, job, feature: None },
+        )
     }
 
     pub(super) fn correct(&mut self, call: u128, amount: u64) -> Result<Done, Refusal> {

@@ -11,7 +11,10 @@ fn a_call_that_was_let_through_takes_what_nobody_holds_and_then_becomes_debt() {
     assert_eq!(story.charge(2, 3), Ok(settled(3, 0)));
     let parts = vec![part(gift, 1), part(bought, 2)];
     let (hold, charged, owed) = (Id::from_u128(2), micros(3), Credits::ZERO);
-    assert_eq!(story.last(), &Fact::Charge { hold, charged, parts, owed, work: None, job: None });
+    assert_eq!(
+        story.last(),
+        &Fact::Charge { hold, charged, parts, owed, feature: None, work: None, job: None }
+    );
     assert_eq!(story.charge(3, 5), Ok(settled(5, 3)), "never refused for lack of credits");
     assert_eq!(story.books(), [0, 2, 3]);
     assert_eq!(story.charge(4, 1), Ok(settled(1, 1)), "nor in debt");

@@ -70,7 +70,7 @@ async fn prepared() -> World {
     for number in 0..ACCOUNTS {
         let account = funded(books.ledger(), &format!("acc-{number}"), 5).await;
         let (amount, ttl_millis) = (Credits::whole(2), 3_600_000);
-        let hold = Operation::Hold { amount, ttl_millis, version: 1, period: None };
+        let hold = Operation::Hold { amount, ttl_millis, version: 1, period: None, feature: None };
         books.ledger().apply(&account, new_id(), hold).await.unwrap().outcome.unwrap();
     }
     books.close().await;
