@@ -5,8 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -23,6 +22,7 @@ mod environment;
 mod error;
 mod grammar;
 mod layer;
+mod name;
 mod prices;
 mod redis;
 mod scalar;
@@ -38,6 +38,7 @@ pub use choice::{
     UnknownRoutes, WhenExhausted,
 };
 pub use error::ConfigError;
+pub use name::Name;
 pub use redis::{Place, Redis, RedisClock, RedisUrl, Replicas, Topology};
 pub use secret::{Secret, SecretError, SecretSource};
 pub use shared_ids::SharedIds;
@@ -56,6 +57,8 @@ pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 pub struct Config {
     /// Where assistants connect.
     pub listen: SocketAddr,
+    /// Where assistants find it, if that is another address than the one by which they ask.
+    pub public_url: Option<BaseUrl>,
     /// Where the admin API is served.
     pub admin_listen: SocketAddr,
     /// What a caller of the admin API must show.
@@ -89,10 +92,6 @@ pub struct Config {
     /// Where entries go that Redis need not keep.
     pub archive: Archive,
 }
-
-/// The name of a provider or a plan: a-z, 0-9, `_` and `-`, 1 to 32 characters.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Name(String);
 
 /// `[log]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -392,12 +391,5 @@ impl Metering {
             OnDisconnect::Drain => Some(self.drain_limit),
             OnDisconnect::Cancel => None,
         }
-    }
-}
-
-impl Name {
-    /// The name as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
     }
 }

@@ -1,12 +1,14 @@
 //! A simulated provider that speaks the dialects of `OpenAI`, Anthropic and Gemini, so that the gateway can be tried,
 //! tested and measured without a real one.
 //!
-//! It answers deterministically (the same request gets the same bytes, files apart), remembers what it was
+//! It answers deterministically (the same request gets the same bytes, files and batches apart), remembers what it was
 //! asked, and misbehaves on demand: see [`HELP`]. Knows nothing of the gateway. A token is four characters, rounded up.
 
 mod anthropic;
 mod audio;
+mod batches;
 mod chat;
+mod coded;
 mod content;
 mod control;
 mod files;
@@ -18,6 +20,7 @@ mod responses;
 mod script;
 mod socket;
 mod switches;
+mod uploads;
 mod vectors;
 
 use std::convert::Infallible;
@@ -47,6 +50,7 @@ separated by commas. A value may be percent-encoded.
   chunks=N              pieces of content (4, at most 100000)
   gap=MS                wait between the events of a stream
   split=SEED            cut the same bytes at other places, chosen from SEED
+  coding=NAME           compress the answer, whatever was accepted (gzip, deflate, br, zstd)
   hold=PLACE            wait at one of the places of `break` until POST /_sim/release
   body=TEXT             the text of the answer
   tool                  answer a chat with a tool call

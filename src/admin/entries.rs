@@ -121,7 +121,7 @@ fn details(fact: &Fact) -> String {
         }
         Fact::Correct { charged, before, back, repaid, lost, parts, owed, work, .. } => {
             let repaid = some(*repaid, |repaid| format!("; the debt is {repaid} less"));
-            let lost = some(*lost, |lost| format!("; {lost} came from lots that have ended"));
+            let lost = some(*lost, |lost| format!("; {lost} found no lot to go to"));
             let owed = some(*owed, |owed| format!("; {owed} more is owed"));
             let back =
                 if back.is_empty() { String::new() } else { format!("; back{}", of_lots(back)) };

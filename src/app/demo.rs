@@ -35,6 +35,15 @@ dialect = "gemini"
 base_url = "http://SIMULATED"
 key = { env = "DEMO_PROVIDER_KEY" }
 
+[price.default]
+credits = 1
+
+[[price.rule]]
+model = "sim-metered"
+input = 100
+output = 1000
+max_output_tokens = 1000
+
 [plan.demo]
 monthly_credits = 5
 

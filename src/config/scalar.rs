@@ -1,6 +1,5 @@
 //! Single values: how each is written in a file or in an environment variable, and what is said of one that isn't.
 
-use std::borrow::Borrow;
 use std::fmt;
 use std::marker::PhantomData;
 use std::net::SocketAddr;
@@ -8,9 +7,9 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::de::{Deserialize, Deserializer, Error, Visitor};
+use serde::de::{Deserializer, Error, Visitor};
 
-use super::{Name, SessionGrants, WhenExhausted};
+use super::{SessionGrants, WhenExhausted};
 use crate::credit::Credits;
 
 /// The longest duration that a file may ask for: a day. Beyond it is a slip of the pen, such as `s` for `ms`.
@@ -19,7 +18,6 @@ const LONGEST: Duration = Duration::from_hours(24);
 const OLDEST: Duration = Duration::from_hours(10 * 365 * 24);
 /// Each has a stack, and connections of its own.
 const MOST_THREADS: usize = 1024;
-const NAME: &str = "a name of a-z, 0-9, `_` and `-`, at most 32 characters";
 
 /// A value that is written as a text, a whole number, or either.
 pub(super) trait Scalar: Sized {
@@ -205,35 +203,6 @@ impl Scalar for WhenExhausted {
 
     fn from_number(status: u64) -> Option<Self> {
         Self::of_status(status)
-    }
-}
-
-impl Scalar for Name {
-    const EXPECTED: &'static str = NAME;
-
-    fn from_text(text: &str) -> Option<Self> {
-        let letters =
-            text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'));
-        ((1..=32).contains(&text.len()) && letters).then(|| Self(text.to_owned()))
-    }
-}
-
-/// A name is the key of a map, for which `deserialize_with` is not offered.
-impl<'de> Deserialize<'de> for Name {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        scalar(from)
-    }
-}
-
-impl Borrow<str> for Name {
-    fn borrow(&self) -> &str {
-        self.as_str()
-    }
-}
-
-impl fmt::Display for Name {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }
 

@@ -3,12 +3,11 @@
 //! This file knows how a fact changes the books and what must always be true of them; which facts an operation
 //! brings about is decided in `operation`.
 
+mod jobs;
+
 use serde::{Deserialize, Serialize};
 
-use super::{
-    CORRECTABLE_MILLIS, Credits, Entry, Fact, Id, JOBS_MAX, Job, Lot, LotKind, OpenJob, Part,
-    Timestamp,
-};
+use super::{Credits, Entry, Fact, Id, JOBS_MAX, Lot, LotKind, OpenJob, Part, Timestamp};
 
 /// How long an operation's id is remembered, in ms (semantics.md section 5).
 pub const REMEMBERED_MILLIS: u64 = 72 * 60 * 60 * 1000;
@@ -224,6 +223,7 @@ impl Account {
                 self.debt = less(self.debt, sum(parts), "debt")?;
             }
             Fact::Void { lot, taken, owed, .. } => {
+                self.ask_back(*lot, *owed, at);
                 let taken = (!taken.is_zero()).then_some(Part { lot: *lot, amount: *taken });
                 self.pay(taken.as_slice(), *owed)?;
             }
@@ -251,34 +251,12 @@ impl Account {
         Ok(())
     }
 
-    /// The charge of `call` has been corrected.
-    fn close_job(&mut self, call: Id) -> Result<(), Broken> {
-        let place = self.jobs.iter().position(|job| job.call == call);
-        let place = place.ok_or_else(|| Broken(format!("no job of {call} is open")))?;
-        self.jobs.remove(place);
-        Ok(())
-    }
-
     fn put_back(&mut self, parts: &[Part]) -> Result<(), Broken> {
         for part in parts {
             let lot = self.lot_mut(part.lot)?;
             lot.remaining = more(lot.remaining, part.amount, "lot")?;
         }
         Ok(())
-    }
-
-    /// From now on the charge of `call` may be corrected, if it began a job.
-    fn await_job(
-        &mut self,
-        call: Id,
-        job: Option<&Job>,
-        (charged, owed, parts): (Credits, Credits, &[Part]),
-        at: Timestamp,
-    ) {
-        let Some(job) = job.cloned() else { return };
-        self.jobs.retain(|other| other.call != call);
-        let (parts, correct_until) = (parts.to_vec(), at.after_millis(CORRECTABLE_MILLIS));
-        self.jobs.push(OpenJob { call, correct_until, charged, owed, parts, job });
     }
 
     /// Drops what no rule needs any more: jobs that are too old to correct, empty lots (but the current plan lot, which a
@@ -288,13 +266,14 @@ impl Account {
         let surplus = self.jobs.len().saturating_sub(JOBS_MAX);
         self.jobs.drain(..surplus);
         let jobs = &self.jobs;
-        // What repaid a job's debt goes to whichever lots are there.
-        let may_return = |no: u32| {
-            let paid = |job: &OpenJob| job.parts.iter().any(|part| part.lot == no);
-            jobs.iter().any(|job| !job.owed.is_zero() || paid(job))
+        // What repaid a job's debt goes to whichever lots are open; the rest goes where it came from, to expire there if it
+        // must: a refund doesn't ask for what has.
+        let is_owed = jobs.iter().any(|job| !job.owed.is_zero());
+        let paid = |job: &OpenJob, no| job.parts.iter().any(|part| part.lot == no);
+        let is_needed = |lot: &Lot| {
+            at < lot.end && (lot.kind == LotKind::Plan || is_owed)
+                || jobs.iter().any(|job| paid(job, lot.no))
         };
-        let is_needed =
-            |lot: &Lot| at < lot.end && (lot.kind == LotKind::Plan || may_return(lot.no));
         self.lots.retain(|lot| !lot.remaining.is_zero() || is_needed(lot));
         self.expired.retain(|hold| at < hold.settle_until);
         let surplus = self.expired.len().saturating_sub(HOLDS_MAX);

@@ -76,8 +76,8 @@ pub enum Fact {
         job: Option<Job>,
     },
     /// The job of the call `hold` turned out to cost `charged` in all, and not what it was charged `before`. Of what was
-    /// too much, `back` went to lots and `repaid` to the debt; `lost` came from lots that have ended. Of what was missing,
-    /// `parts` came from lots, and `owed` became debt.
+    /// too much, `back` went to lots and `repaid` to the debt; `lost` found no lot from which it could have come. Of what
+    /// was missing, `parts` came from lots, and `owed` became debt.
     Correct {
         hold: Id,
         charged: Credits,

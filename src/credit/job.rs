@@ -87,9 +87,9 @@ pub struct OpenJob {
     pub correct_until: Timestamp,
     /// What was charged in all.
     pub charged: Credits,
-    /// What of it became debt: the last of it.
+    /// What of it became debt, at once or by a refund of what it was taken from: the last of it.
     pub owed: Credits,
-    /// The lots that it was taken from, in the order in which it was.
+    /// The lots that the rest was taken from, in the order in which it was.
     pub parts: Vec<Part>,
     /// How it is found and priced.
     pub job: Job,

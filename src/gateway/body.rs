@@ -46,6 +46,24 @@ pub struct Budgeted {
     _permit: OwnedSemaphorePermit,
 }
 
+impl Budgeted {
+    /// `bytes`, with this share of the memory for as long as any of them live.
+    pub fn keep(self, bytes: Bytes) -> Bytes {
+        Bytes::from_owner(Kept { bytes, _share: self })
+    }
+}
+
+struct Kept {
+    bytes: Bytes,
+    _share: Budgeted,
+}
+
+impl AsRef<[u8]> for Kept {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
 /// The memory that all request bodies may take together.
 pub struct Budget {
     permits: Arc<Semaphore>,
@@ -207,6 +225,11 @@ impl Whole {
         self.decoded.as_ref().map_or(&self.sent, |(text, _)| text)
     }
 
+    /// What the body says, and its share of the budget.
+    pub fn into_text(self) -> (Bytes, Budgeted) {
+        self.decoded.unwrap_or((self.sent, self.share))
+    }
+
     /// The body as it is sent: as it came, or `changed`, which is not compressed; `headers` are those of the request.
     pub fn outgoing(self, changed: Option<Bytes>, headers: &mut HeaderMap) -> Outgoing {
         let Self { sent, share, decoded } = self;
@@ -276,5 +299,23 @@ impl Outgoing {
             Self::Whole(_, shares) => std::mem::take(shares),
             Self::Through(_) => [None, None],
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_keep_their_share_until_the_last_of_them_is_gone() {
+        let budget = Budget::new(2 * PERMIT_BYTES);
+        let share = Budgeted { _permit: budget.take(PERMIT_BYTES).unwrap() };
+        let whole = share.keep(Bytes::from_static(b"an answer"));
+        let part = whole.slice(3..);
+        drop(whole);
+        assert_eq!(part, "answer");
+        assert!(budget.take(2 * PERMIT_BYTES).is_err());
+        drop(part);
+        assert!(budget.take(2 * PERMIT_BYTES).is_ok());
     }
 }

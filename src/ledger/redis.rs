@@ -18,6 +18,7 @@ mod claims;
 mod dial;
 mod directory;
 mod durable;
+mod functions;
 mod import;
 mod keys;
 mod link;
@@ -29,7 +30,6 @@ mod owned;
 mod permission;
 mod pipe;
 mod queries;
-mod scripts;
 mod search;
 mod server;
 mod text;
@@ -44,10 +44,10 @@ use crate::credit::{
     Account, AccountId, Id, Operation, Period, Reply, Source, SourceId, Timestamp, read,
 };
 pub(super) use archive::{Holder, Lease, Said, TRIMMED};
+use functions::Functions;
 pub(super) use import::{Arrival, Expiries};
 pub use import::{Belongings, Migration, Shard, Sum, Sums, Unfinished};
-use link::{Link, Request, Unanswered};
-use scripts::{Named, Scripts};
+use link::{Link, Request};
 pub use server::{ACL_RULE, Unfit};
 use text::Unreadable;
 
@@ -89,7 +89,7 @@ impl Default for Settings {
             tls_ca: None,
             sentinel_user: None,
             sentinel_password: None,
-            books: Cow::Borrowed(scripts::BOOKS),
+            books: Cow::Borrowed(functions::BOOKS),
         }
     }
 }
@@ -142,7 +142,7 @@ pub enum OpenError {
 /// A ledger on Redis: one server, a master that Sentinels watch, or a cluster.
 pub struct Store {
     link: Arc<Link>,
-    scripts: Scripts,
+    functions: Functions,
     clock: Clock,
     time: Time,
     archive: Option<Arc<Archive>>,
@@ -151,9 +151,10 @@ pub struct Store {
 impl Store {
     /// Connects to the servers at `url` and checks that they are fit to keep credits.
     pub async fn open(url: &RedisUrl, clock: Clock, settings: Settings) -> Result<Self, OpenError> {
-        let link = Link::open(url, &settings).await?;
-        let (scripts, time) = (Scripts::new(&settings.books), settings.time);
-        let store = Self { link, scripts, clock, time, archive: None };
+        let functions = Functions::new(&settings.books);
+        let link = Link::open(url, &settings, functions.load().clone()).await?;
+        let time = settings.time;
+        let store = Self { link, functions, clock, time, archive: None };
         store.check_permissions().await?;
         Ok(store)
     }
@@ -170,32 +171,21 @@ impl Store {
         operation: Operation,
     ) -> Result<Reply, LedgerError> {
         let fingerprint = hexadecimal(fingerprint(account, &operation));
-        let call = |named| {
-            let now = self.now_for_scripts();
-            self.scripts.apply(named, (account, id), &operation, &fingerprint, now)
-        };
-        let answer = self.step(account, scripts::is_durable(&operation), call).await?;
+        let now = self.now_for_scripts();
+        let step = self.functions.apply((account, id), &operation, &fingerprint, now);
+        let answer = self.step(account, functions::is_durable(&operation), &step).await?;
         reply(&answer)
     }
 
-    /// Runs a script: by its hash, and by its text on a server that does not know it, as one that has just taken the
-    /// place of another. Its id makes it harmless to run twice.
+    /// Carries a step out. Its id makes it harmless to do so twice.
     async fn step(
         &self,
         account: &AccountId,
         is_durable: bool,
-        call: impl Fn(Named) -> Cmd,
+        step: &Cmd,
     ) -> Result<Vec<String>, LedgerError> {
-        let key = keys::books(account);
-        let run = async |named| {
-            let call = call(named);
-            let request = if is_durable { Request::Durable(&call) } else { Request::Once(&call) };
-            self.link.ask(&key, request).await
-        };
-        let value = match run(Named::ByHash).await {
-            Err(Unanswered::NoScript) => run(Named::Whole).await?,
-            other => other?,
-        };
+        let request = if is_durable { Request::Durable(step) } else { Request::Once(step) };
+        let value = self.link.ask(&keys::books(account), request).await?;
         let answer: Vec<String> = read_reply(value)?;
         match answer.as_slice() {
             [word, reason] if word == "broken" => {

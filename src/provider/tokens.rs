@@ -74,11 +74,12 @@ fn quarters(byte: u8) -> u64 {
         // The second to fourth byte of a character.
         0x80..=0xbf => 0,
         // Letters: Latin with and without accents, Greek, Cyrillic, Hebrew, Arabic, and those of India and Thailand.
-        0..=0x7f | 0xc0..=0xe0 => 1,
+        // What is in no text (0xf5 and above) is no better known than these.
+        0..=0x7f | 0xc0..=0xe0 | 0xf5..=0xff => 1,
         // Mostly Chinese, Japanese and Korean.
         0xe1..=0xef => 3,
         // Mostly pictographs.
-        0xf0..=0xff => 8,
+        0xf0..=0xf4 => 8,
     }
 }
 

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use super::coded;
+use crate::coding::Coding;
 use crate::provider::credentials::percent_decoded;
 
 const CHUNKS_MAX: usize = 100_000;
@@ -32,6 +34,7 @@ pub(super) struct Switches {
     pub(super) chunks: usize,
     pub(super) gap: Duration,
     pub(super) split: Option<u64>,
+    pub(super) coding: Option<Coding>,
     pub(super) body: Option<String>,
     pub(super) tool: bool,
     pub(super) input_tokens: Option<u64>,
@@ -45,7 +48,7 @@ pub(super) struct Switches {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "The switch `{switch}` is not understood. The known ones are delay=MS, status=N, \
-     break=before-headers|after-headers|after:N, error-event=N, silent, chunks=N, gap=MS, split=SEED, \
+     break=before-headers|after-headers|after:N, error-event=N, silent, chunks=N, gap=MS, split=SEED, coding=NAME, \
      hold=before-headers|after-headers|after:N, body=TEXT, tool, input-tokens=N, output-tokens=N, \
      cached-tokens=N, reasoning-tokens=N, seconds=N, no-usage."
 )]
@@ -65,6 +68,7 @@ impl Default for Switches {
             chunks: 4,
             gap: Duration::ZERO,
             split: None,
+            coding: None,
             body: None,
             tool: false,
             input_tokens: None,
@@ -103,6 +107,7 @@ impl Switches {
             "chunks" => self.chunks = value.parse().ok().filter(|chunks| *chunks <= CHUNKS_MAX)?,
             "gap" => self.gap = wait(value)?,
             "split" => self.split = Some(value.parse().ok()?),
+            "coding" => self.coding = Some(coded::coding(value)?),
             "body" => self.body = Some(value.to_owned()),
             "tool" => self.tool = value.is_empty().then_some(true)?,
             "input-tokens" => self.input_tokens = Some(value.parse().ok()?),
@@ -144,7 +149,7 @@ mod tests {
     fn a_list_sets_each_switch() {
         let mut switches = Switches::default();
         switches.apply("delay=50ms, status=500,break=after:3,hold=before-headers,silent").unwrap();
-        switches.apply("gap=2s,chunks=7,split=9,body=a%2Cb,error-event=2,tool").unwrap();
+        switches.apply("gap=2s,chunks=7,split=9,coding=br,body=a%2Cb,error-event=2,tool").unwrap();
         switches.apply("input-tokens=10,output-tokens=3,cached-tokens=4").unwrap();
         switches.apply("reasoning-tokens=2,seconds=12,no-usage").unwrap();
         let expected = Switches {
@@ -157,6 +162,7 @@ mod tests {
             chunks: 7,
             gap: Duration::from_secs(2),
             split: Some(9),
+            coding: Some(Coding::Brotli),
             body: Some("a,b".to_owned()),
             tool: true,
             input_tokens: Some(10),
@@ -177,6 +183,7 @@ mod tests {
             "status=200",
             "break=later",
             "silent=1",
+            "coding=rot13",
             "gap=11m",
             "gap=601s",
         ] {

@@ -30,6 +30,7 @@ fn streams_are_read_the_same_in_any_pieces() {
 #[test]
 fn usage_is_read_the_same_in_any_pieces_and_is_no_more_than_what_is_written() {
     each("tests/fixtures/usage", usage::check);
+    each("fuzz/seeds/usage", usage::check);
 }
 
 #[test]
@@ -39,7 +40,7 @@ fn bodies_are_read_as_providers_read_them() {
 
 #[test]
 fn a_path_that_was_classified_is_the_path_that_is_sent() {
-    each("fuzz/seeds/path", |list| list.split(|byte| *byte == b'\n').for_each(path::check));
+    each("fuzz/seeds/path", path::check);
     each("tests/fixtures/published", |list| {
         list.split(|byte| *byte == b'\n').for_each(path::check);
     });

@@ -25,14 +25,14 @@ async fn a_metered_call_asks_redis_once_before_its_provider_however_old_its_key_
     let held = world.chat("a").sim("hold=before-headers");
     let answer = tokio::spawn(held.send());
     world.provider.holds(1).await;
-    assert_eq!(commands.so_far().await, ["EVALSHA"], "the hold");
+    assert_eq!(commands.so_far().await, ["FCALL"], "the hold");
     world.provider.release().await;
     assert_eq!(answer.await.unwrap().status, 200);
     let settled = eventually("it is settled", SOON, async || {
         let seen = commands.so_far().await;
         (!seen.is_empty()).then_some(seen)
     });
-    assert_eq!(settled.await, ["EVALSHA"], "the settlement");
+    assert_eq!(settled.await, ["FCALL"], "the settlement");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -50,7 +50,7 @@ async fn whose_a_response_is_costs_no_further_trip() {
     let held = world.ask("POST", "/v1/responses").of("a").json(&more).sim("hold=before-headers");
     let answer = tokio::spawn(held.send());
     world.provider.holds(1).await;
-    assert_eq!(commands.so_far().await, ["EVALSHA"], "the hold");
+    assert_eq!(commands.so_far().await, ["FCALL"], "the hold");
     world.provider.release().await;
     assert_eq!(answer.await.unwrap().status, 200);
 }

@@ -130,8 +130,14 @@ fn check_asked(at: ModelAt, body: &Bytes, peeked: &Peek) {
 
 /// A reader that takes any line end, any boundary and the last of all names finds no other model.
 fn check_form(kind: &str, body: &[u8], peeked: &Peek) {
-    let boundary = kind.rsplit_once("boundary=").expect("a form has a boundary").1;
-    let boundary = boundary.split(';').next().unwrap_or_default().trim().trim_matches('"');
+    // Names of parameters mind no letter case (RFC 9110 section 5.6.6).
+    let named = kind.to_ascii_lowercase().rfind("boundary=").expect("a form has a boundary");
+    let boundary = kind[named + "boundary=".len()..]
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .trim_matches('"');
     let text = String::from_utf8_lossy(body).replace("\r\n", "\n").replace('\r', "\n");
     for part in text.split(&format!("--{boundary}")) {
         let Some((head, value)) = part.split_once("\n\n") else { continue };

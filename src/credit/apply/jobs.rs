@@ -45,7 +45,7 @@ impl Step {
 
     /// Of what `job` owed and does not owe any more, the debt there still is goes. The rest of that was repaid, nobody
     /// knows any more from which lots: it goes to open lots in burn order, as far as something is missing there. What came
-    /// from a lot goes back to it, unless it has ended.
+    /// from a lot goes back to it; if that has ended, it expires there at once.
     fn returned(&self, job: &OpenJob, amount: Credits) -> Return {
         let owed = amount.min(job.owed);
         let repaid = owed.min(self.account.debt);
@@ -53,12 +53,11 @@ impl Step {
         for part in job.parts.iter().rev() {
             let portion = part.amount.min(left);
             left = left.saturating_sub(portion);
-            let lot = self.account.lot(part.lot).filter(|lot| self.now < lot.end);
-            self.give(&mut back, lot.map(|lot| lot.no), portion);
+            self.give(&mut back, part.lot, portion);
         }
         let mut homeless = left.saturating_add(owed.saturating_sub(repaid));
         for lot in self.account.lots.iter().filter(|lot| lot.is_open(self.now)) {
-            let given = self.give(&mut back, Some(lot.no), homeless);
+            let given = self.give(&mut back, lot.no, homeless);
             homeless = homeless.saturating_sub(given);
         }
         let lost = amount.saturating_sub(repaid).saturating_sub(sum(&back));
@@ -66,8 +65,8 @@ impl Step {
     }
 
     /// Adds to `back` what of `amount` the lot was granted and does not have; how much that is.
-    fn give(&self, back: &mut Vec<Part>, lot: Option<u32>, amount: Credits) -> Credits {
-        let Some(lot) = lot.and_then(|no| self.account.lot(no)) else { return Credits::ZERO };
+    fn give(&self, back: &mut Vec<Part>, lot: u32, amount: Credits) -> Credits {
+        let Some(lot) = self.account.lot(lot) else { return Credits::ZERO };
         let before: Vec<Part> = back.iter().filter(|part| part.lot == lot.no).copied().collect();
         let missing = lot.granted.saturating_sub(lot.remaining).saturating_sub(sum(&before));
         let given = amount.min(missing);

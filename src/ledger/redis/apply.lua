@@ -21,5 +21,11 @@ local function plan_step()
   return { reply = { outcome, funds() }, plan = plan }
 end
 
-local result, broken_books = carried_out(plan_step)
-return result and result.reply or broken_books
+local function apply()
+  local result, broken_books = carried_out(plan_step)
+  return result and result.reply or broken_books
+end
+
+serve('apply', apply)
+-- For what must not be refused when the memory is full: not to charge is to serve for nothing.
+serve('settle', apply, 'allow-oom')

@@ -1,5 +1,6 @@
 -- The rules of money in Redis: the twin of src/credit (apply.rs, account.rs), function by function. It decides and
--- writes in one script; apply.lua and change.lua, which follow this text, say what is asked and what is answered.
+-- writes in one step. apply.lua, owned.lua, change.lua and claim.lua, which follow this text, say what is asked and what
+-- is answered. Together they are one library of functions, which a server keeps and need not make anew for each step.
 --
 -- An error in a script does not undo its earlier writes. So everything is read and computed first, inside `plan_step`,
 -- where an error leaves no trace; `write` comes last and has nothing in it that can fail.
@@ -36,10 +37,13 @@ local JOBS_MAX = 256
 local FORMAT = '1'
 local PRIORITY = { P = 10, G = 15, B = 20 }
 
+-- The keys and arguments of the function that is asked.
+local KEYS, ARGV
 -- What is asked: the account, the clock, the account's clock, the operation's id and its instant.
 local account, clock, now, id, made_at
--- The books, their scalars as they are stored, the new entries, and the sources that were looked at.
-local A, old, entries, sources
+-- The books, their scalars as they are stored and as they were read, the new entries, and the sources that were looked
+-- at.
+local A, old, was, entries, sources
 -- A.kept has holds, expired holds and open jobs by their fields, as texts until somebody looks at them: there may be a
 -- thousand, and a step concerns one. A.count says how many there are of each, `touched` which of them changed.
 local touched
@@ -94,7 +98,7 @@ end
 local function parts_text(parts)
   local texts = {}
   for i, part in ipairs(parts) do
-    texts[i] = text(part.lot) .. '=' .. text(part.amount)
+    texts[i] = string.format('%d=%d', part.lot, part.amount)
   end
   return table.concat(texts, ',')
 end
@@ -108,12 +112,10 @@ local function parse_parts(given)
 end
 
 local function lot_text(lot)
-  return table.concat({
-    lot.kind, text(lot.start), text(lot.fin), text(lot.granted), text(lot.remaining), text(lot.held),
-  }, ':')
+  return string.format('%s:%d:%d:%d:%d:%d', lot.kind, lot.start, lot.fin, lot.granted, lot.remaining, lot.held)
 end
 
-local function parse_lot(no, given)
+local function parse_lot(no, given, source)
   local kind, start, fin, granted, remaining, held =
     string.match(given, '^([PGB]):(%d+):(%d+):(%d+):(%d+):(%d+)$')
   if not kind then
@@ -122,13 +124,12 @@ local function parse_lot(no, given)
   return {
     no = number(no), kind = kind, start = tonumber(start), fin = tonumber(fin),
     granted = tonumber(granted), remaining = tonumber(remaining), held = tonumber(held),
-    text = given,
+    text = given, source = source,
   }
 end
 
 local function hold_text(hold)
-  return table.concat(
-    { text(hold.deadline), text(hold.done), parts_text(hold.parts) }, ':')
+  return string.format('%d:%d:%s', hold.deadline, hold.done, parts_text(hold.parts))
 end
 
 local function parse_hold(hold_id, given)
@@ -154,7 +155,7 @@ local function parse_expired(hold_id, given)
 end
 
 local function expired_text(hold)
-  return table.concat({ text(hold.order), text(hold.charged), text(hold.settle_until) }, ':')
+  return string.format('%d:%d:%d', hold.order, hold.charged, hold.settle_until)
 end
 
 -- A job's lots and what describes it are read when it is corrected.
@@ -173,10 +174,8 @@ local function job_text(job)
 end
 
 local function source_text(source)
-  return table.concat({
-    text(source.lot), source.kind, text(source.start), text(source.fin), text(source.granted),
-    text(source.expired), text(source.voided), text(source.reclaimed),
-  }, ':')
+  return string.format('%d:%s:%d:%d:%d:%d:%d:%d', source.lot, source.kind, source.start, source.fin, source.granted,
+    source.expired, source.voided, source.reclaimed)
 end
 
 local function parse_source(given)
@@ -218,6 +217,10 @@ local WRITE = { H = hold_text, E = expired_text, J = job_text }
 local DUE = { H = 'deadline', E = 'settle_until', J = 'correct_until' }
 local SCALARS = { 'q', 't', 'g', 'v', 'd', 'p', 'n', 'x' }
 
+local function scalar(field)
+  return old[field] and number(old[field]) or 0
+end
+
 local function load()
   old, entries, sources, touched = {}, {}, {}, {}
   local lots, kept, count = {}, {}, { H = 0, E = 0, J = 0 }
@@ -228,7 +231,8 @@ local function load()
     if count[kind] then
       kept[field], count[kind] = value, count[kind] + 1
     elseif kind == 'L' then
-      lots[#lots + 1] = parse_lot(string.sub(field, 2), value)
+      lots[#lots + 1] = string.sub(field, 2)
+      old[field] = value
     else
       old[field] = value
     end
@@ -236,15 +240,19 @@ local function load()
   if old.f and old.f ~= FORMAT then
     broken('its books have format ' .. old.f .. ', which this version does not know')
   end
-  A = { lots = lots, kept = kept, count = count }
-  for _, field in ipairs(SCALARS) do
-    A[field] = number(old[field] or '0')
-  end
-  A.stored = {}
-  for _, lot in ipairs(lots) do
-    local no = text(lot.no)
-    lot.source = old['S' .. no]
-    A.stored[no] = lot.source or false
+  -- Written out: a table that grows field by field is made anew four times.
+  was = {
+    q = scalar('q'), t = scalar('t'), g = scalar('g'), v = scalar('v'),
+    d = scalar('d'), p = scalar('p'), n = scalar('n'), x = scalar('x'),
+  }
+  A = {
+    lots = lots, kept = kept, count = count, stored = {},
+    q = was.q, t = was.t, g = was.g, v = was.v, d = was.d, p = was.p, n = was.n, x = was.x,
+  }
+  for place, no in ipairs(lots) do
+    local source = old['S' .. no]
+    lots[place] = parse_lot(no, old['L' .. no], source)
+    A.stored[no] = source or false
   end
   table.sort(lots, burns_before)
 end
@@ -266,12 +274,14 @@ local function keep(kind, one)
     A.count[kind] = A.count[kind] + 1
   end
   A.kept[field], touched[field] = one, true
+  A.returns = kind ~= 'J' and A.returns or nil
   A.x = math.min(A.x, one[DUE[kind]])
 end
 
 local function drop(kind, call)
   local field = kind .. call
   A.kept[field], touched[field] = nil, true
+  A.returns = kind ~= 'J' and A.returns or nil
   A.count[kind] = A.count[kind] - 1
 end
 
@@ -360,12 +370,52 @@ local function take(parts)
   end
 end
 
--- Whether a correction may give credits back to the lot. What repaid a job's debt goes to whichever lots are there.
-local function may_return(no)
-  for _, job in ipairs(A.count.J > 0 and all('J', by_id) or {}) do
-    local owed, parts = string.match(job.text, '^%d+:%d+:%d+:(%d+):([%d=,]*) ')
-    if owed ~= '0' or string.find(',' .. parts, ',' .. text(no) .. '=', 1, true) then
-      return true
+-- The lots from which open jobs were paid, and whether one of them owes. Counted once for all lots, and anew when a job has
+-- changed: a step may write a thousand entries, and each looks for lots that nobody needs any more.
+local function returns()
+  if not A.returns then
+    local lots, is_owed = {}, false
+    for field, job in pairs(A.count.J > 0 and A.kept or {}) do
+      if string.sub(field, 1, 1) == 'J' then
+        local owed, parts = string.match(
+          type(job) == 'string' and job or job.text, '^%d+:%d+:%d+:(%d+):([%d=,]*) ')
+        is_owed = is_owed or owed ~= '0'
+        for lot in string.gmatch(parts or '', '(%d+)=') do
+          lots[tonumber(lot)] = true
+        end
+      end
+    end
+    A.returns = { lots = lots, is_owed = is_owed }
+  end
+  return A.returns
+end
+
+-- Whether a correction may give credits back to the lot. What repaid a job's debt goes to whichever lots are open; the rest
+-- goes where it came from, to expire there if it must: a refund doesn't ask for what has.
+local function may_return(lot)
+  local from = returns()
+  return from.lots[lot.no] or now < lot.fin and from.is_owed
+end
+
+-- A refund made `owed` of what was used of the lot a debt. What open jobs used of it may turn out to be too much: then it
+-- is this debt that goes, also when the lot has ended or the gate is closed.
+local function ask_back(no, owed)
+  local left = owed
+  for _, job in ipairs(left > 0 and A.count.J > 0 and all('J', in_order) or {}) do
+    local head, job_owed, parts, rest =
+      string.match(job.text, '^(%d+:%d+:%d+:)(%d+):([%d=,]*)( .*)$')
+    local asked, kept_parts = 0, {}
+    for _, part in ipairs(now < job.correct_until and parse_parts(parts or '') or {}) do
+      local portion = part.lot == no and math.min(part.amount, left) or 0
+      left, asked, part.amount = left - portion, asked + portion, part.amount - portion
+      if part.amount > 0 then
+        kept_parts[#kept_parts + 1] = part
+      end
+    end
+    if asked > 0 then
+      local sum_owed = text(capped(tonumber(job_owed) + asked))
+      job.text = head .. sum_owed .. ':' .. parts_text(kept_parts) .. rest
+      keep('J', job)
     end
   end
 end
@@ -388,7 +438,7 @@ local function forget()
   for place = #A.lots, 1, -1 do
     local lot = A.lots[place]
     local current_plan = lot.kind == 'P' and now < lot.fin
-    if lot.remaining == 0 and not current_plan and not (now < lot.fin and may_return(lot.no)) then
+    if lot.remaining == 0 and not current_plan and not may_return(lot) then
       table.remove(A.lots, place)
     end
   end
@@ -411,7 +461,7 @@ end
 local function record(fact, ...)
   forget()
   A.q, A.t = A.q + 1, now
-  local words = { text(A.q), text(now), id, text(balance()), fact }
+  local words = { string.format('%d %d %s %d %s', A.q, now, id, balance(), fact) }
   for _, word in ipairs({ ... }) do
     if type(word) == 'number' then
       word = text(word)
@@ -456,9 +506,8 @@ local function funds()
       held = capped(held + lot.held)
     end
   end
-  return table.concat({
-    now < A.g and '1' or '0', text(sums.P), text(sums.G), text(sums.B), text(held), text(A.d), plan_end,
-  }, ' ')
+  local active = now < A.g and 1 or 0
+  return string.format('%d %d %d %d %d %d %s', active, sums.P, sums.G, sums.B, held, A.d, plan_end)
 end
 
 -- Operations ---------------------------------------------------------------------------------------------------------
@@ -510,14 +559,15 @@ local function expire_holds()
   end
 end
 
-local function expire_lots()
-  local function next_ended()
-    for _, lot in ipairs(A.lots) do
-      if lot.fin <= now and unheld(lot) > 0 then
-        return lot
-      end
+local function next_ended()
+  for _, lot in ipairs(A.lots) do
+    if lot.fin <= now and unheld(lot) > 0 then
+      return lot
     end
   end
+end
+
+local function expire_lots()
   local lot = next_ended()
   while lot do
     local amount = unheld(lot)
@@ -739,10 +789,9 @@ local function await_job(job, charged, owed, parts)
     return nil
   end
   local order, correct_until = A.q + 1, later(CORRECTABLE)
-  local numbers = { text(order), text(correct_until), text(charged), text(owed), parts_text(parts) }
   keep('J', {
     id = id, order = order, correct_until = correct_until,
-    text = table.concat(numbers, ':') .. ' ' .. job,
+    text = string.format('%d:%d:%d:%d:%s %s', order, correct_until, charged, owed, parts_text(parts), job),
   })
   return 'job=' .. job
 end
@@ -838,7 +887,8 @@ local function give(back, lot, amount)
 end
 
 -- What a job was charged too much goes back, the last first: to the debt that it left, and to the lots that it came
--- from. What was repaid of its debt goes to open lots, as far as something is missing there.
+-- from, where it expires at once if they have ended. What was repaid of its debt goes to open lots, as far as something
+-- is missing there.
 local function returned(amount, job_owed, job_parts)
   local owed, back = math.min(amount, job_owed), {}
   local repaid, left = math.min(owed, A.d), amount - owed
@@ -846,7 +896,7 @@ local function returned(amount, job_owed, job_parts)
     local part = job_parts[place]
     local portion, lot = math.min(part.amount, left), lot_numbered(part.lot)
     left = left - portion
-    if lot and now < lot.fin then
+    if lot then
       give(back, lot, portion)
     end
   end
@@ -910,6 +960,7 @@ function operations.void(name, total)
   end
   source.voided = total
   source.reclaimed = capped(capped(source.reclaimed + taken) + owed)
+  ask_back(source.lot, owed)
   if taken > 0 then
     take({ { lot = source.lot, amount = taken } })
   end
@@ -1001,9 +1052,8 @@ local function prepare(memory_field, memory)
       put('f', FORMAT)
     end
     for _, field in ipairs(SCALARS) do
-      local value = text(A[field])
-      if old[field] ~= value then
-        put(field, value)
+      if A[field] ~= was[field] or not old[field] then
+        put(field, text(A[field]))
       end
     end
     local there = {}
@@ -1095,4 +1145,15 @@ local function carried_out(decide)
     write(result.plan)
   end
   return result
+end
+
+-- Makes `answer` a function of the library. `flag`: what the server must know of it.
+local function serve(name, answer, flag)
+  redis.register_function({
+    function_name = LIBRARY .. '_' .. name, flags = { flag },
+    callback = function(keys, args)
+      KEYS, ARGV = keys, args
+      return answer()
+    end,
+  })
 end

@@ -110,25 +110,30 @@ local function plan_step()
   return { outcome = outcome, plan = prepare(field, fingerprint .. ' ' .. outcome) }
 end
 
-local result, broken_books = carried_out(plan_step)
-if not result then
-  return broken_books
-end
-if result.plan then
-  if new_record then
-    local r = new_record
-    redis.call('HSET', KEYS[6], 'version', r.version, 'plan', r.plan, 'anchor', r.anchor,
-      'zone', r.zone, 'created', r.created, 'when_exhausted', r.when_exhausted)
+local function change()
+  stored_record, new_record, new_key = nil, nil, nil
+  local result, broken_books = carried_out(plan_step)
+  if not result then
+    return broken_books
   end
-  if new_key then
-    redis.call('HSET', KEYS[7], new_key[1], new_key[2])
+  if result.plan then
+    if new_record then
+      local r = new_record
+      redis.call('HSET', KEYS[6], 'version', r.version, 'plan', r.plan, 'anchor', r.anchor,
+        'zone', r.zone, 'created', r.created, 'when_exhausted', r.when_exhausted)
+    end
+    if new_key then
+      redis.call('HSET', KEYS[7], new_key[1], new_key[2])
+    end
   end
+  local known = new_record or stored_record
+  if not known then
+    return { result.outcome }
+  end
+  return {
+    result.outcome, known.version, known.plan, known.anchor, known.zone, known.created,
+    known.when_exhausted or '',
+  }
 end
-local known = new_record or stored_record
-if not known then
-  return { result.outcome }
-end
-return {
-  result.outcome, known.version, known.plan, known.anchor, known.zone, known.created,
-  known.when_exhausted or '',
-}
+
+serve('change', change)

@@ -158,16 +158,20 @@ local function plan_step()
   return { reply = { outcome, funds(), rides(amount) }, plan = plan }
 end
 
-local result, broken_books = carried_out(plan_step)
-if not result then
-  return broken_books
-end
-if result.plan then
-  for _, memory in ipairs(result.plan.given_up) do
-    redis.call('HSET', memory[1], memory[2], memory[3])
+local function claim()
+  local result, broken_books = carried_out(plan_step)
+  if not result then
+    return broken_books
   end
-  for _, claim in ipairs(result.plan.claims) do
-    redis.call('SET', claim[1], claim[2], 'PX', claim[3])
+  if result.plan then
+    for _, memory in ipairs(result.plan.given_up) do
+      redis.call('HSET', memory[1], memory[2], memory[3])
+    end
+    for _, claim in ipairs(result.plan.claims) do
+      redis.call('SET', claim[1], claim[2], 'PX', claim[3])
+    end
   end
+  return result.reply
 end
-return result.reply
+
+serve('claim', claim)

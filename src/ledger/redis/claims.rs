@@ -4,7 +4,7 @@
 //! that call's hour. So the first question takes it that nothing is claimed, which is so for most; a script that finds
 //! otherwise says which calls are meant, and is asked again.
 
-use super::scripts::Asked;
+use super::functions::Asked;
 use super::{Store, hexadecimal, text, unreadable};
 use crate::credit::{AccountId, ClaimName, Claims, Id, Operation, Repeated};
 use crate::ledger::fingerprint::fingerprint;
@@ -25,11 +25,9 @@ impl Store {
         let fingerprints = fingerprints.map(hexadecimal);
         let mut asked = Asked { hold: &hold, claims: &claims, fingerprints, known: [None, None] };
         for _ in 0..LOOKS {
-            let call = |named| {
-                let now = self.now_for_scripts();
-                self.scripts.claim(named, (account, id), &asked, now)
-            };
-            let answer = self.step(account, false, call).await?;
+            let now = self.now_for_scripts();
+            let step = self.functions.claim((account, id), &asked, now);
+            let answer = self.step(account, false, &step).await?;
             let words: Vec<&str> = answer.iter().map(String::as_str).collect();
             match words[..] {
                 ["look", key, task] => asked.known = [named(key)?, named(task)?],
@@ -52,8 +50,7 @@ impl Store {
         key: ClaimName,
         id: Id,
     ) -> Result<(), LedgerError> {
-        let call = |named| self.scripts.delivered(named, account, key, id);
-        self.step(account, false, call).await.map(|_| ())
+        self.step(account, false, &self.functions.delivered(account, key, id)).await.map(|_| ())
     }
 }
 

@@ -4,9 +4,11 @@
 -- ARGV  1 the attempt's id
 -- Returns { 'done' }.
 
-local stored = redis.call('GET', KEYS[1])
-local before, ends = string.match(stored or '', '^(%x+ %d+ %d+ [01]) [01] (%d+)$')
-if before and string.sub(before, 1, 32) == ARGV[1] then
-  redis.call('SET', KEYS[1], before .. ' 1 ' .. ends, 'KEEPTTL')
-end
-return { 'done' }
+serve('delivered', function()
+  local stored = redis.call('GET', KEYS[1])
+  local before, ends = string.match(stored or '', '^(%x+ %d+ %d+ [01]) [01] (%d+)$')
+  if before and string.sub(before, 1, 32) == ARGV[1] then
+    redis.call('SET', KEYS[1], before .. ' 1 ' .. ends, 'KEEPTTL')
+  end
+  return { 'done' }
+end)

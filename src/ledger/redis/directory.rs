@@ -109,11 +109,9 @@ impl Store {
         key: Option<KeyHash>,
     ) -> Result<Changed, LedgerError> {
         let fingerprint = hexadecimal(fingerprint(account, &words));
-        let call = |named| {
-            let now = self.now_for_scripts();
-            self.scripts.change(named, (account, id), &words, &fingerprint, now)
-        };
-        let answer = self.step(account, true, call).await?;
+        let now = self.now_for_scripts();
+        let step = self.functions.change((account, id), &words, &fingerprint, now);
+        let answer = self.step(account, true, &step).await?;
         changed(account, &answer, key).map_err(|error| unreadable(&error))
     }
 

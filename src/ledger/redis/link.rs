@@ -13,7 +13,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout_at};
 
 use super::dial::Dialer;
-use super::durable::{self, Acknowledgement, Wait};
+use super::durable::{self, Acknowledgement};
 use super::map::Map;
 use super::node::{Node, Present};
 use super::pipe::Pipe;
@@ -22,6 +22,9 @@ use super::{OpenError, Settings, search};
 use crate::config::{Place, RedisUrl, Topology};
 use crate::cores::Core;
 use crate::ledger::LedgerError;
+
+/// Servers of a step that are given our functions: each that it is sent to.
+const LOADS_MAX: u32 = 3;
 
 /// The pauses of a step whose slot is on its way.
 const SHORT_PAUSE: Duration = Duration::from_millis(10);
@@ -37,21 +40,11 @@ pub(super) enum Request<'a> {
     Many(&'a Pipeline),
 }
 
-/// Why a step was not answered.
-pub(super) enum Unanswered {
-    /// The server wants the script's text. The step has not begun.
-    NoScript,
-    Ledger(LedgerError),
-}
-
 /// Why there is no reply.
 pub(super) enum Failure {
     Redis(RedisError),
     /// The step was carried out, and too few have it.
-    TooFew {
-        had: u64,
-        wait: Wait,
-    },
+    TooFew(String),
 }
 
 pub(super) struct Link {
@@ -59,6 +52,8 @@ pub(super) struct Link {
     pub(super) dialer: Arc<Dialer>,
     /// Each has a connection of its own to each server.
     pub(super) cores: Vec<Core>,
+    /// The command that gives a server our functions.
+    functions: Cmd,
     patience: Duration,
     acknowledgement: Acknowledgement,
     /// Every server that was met; those that nobody needs and nobody reaches are dropped.
@@ -71,8 +66,13 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// Looks for the servers of `url`; all that are there must be fit, and one must be there.
-    pub(super) async fn open(url: &RedisUrl, settings: &Settings) -> Result<Arc<Self>, OpenError> {
+    /// Looks for the servers of `url`; all that are there must be fit, and one must be there. `functions`: the command that
+    /// gives them our functions.
+    pub(super) async fn open(
+        url: &RedisUrl,
+        settings: &Settings,
+        functions: Cmd,
+    ) -> Result<Arc<Self>, OpenError> {
         let place = match &url.topology {
             Topology::Single(place) => place.clone(),
             Topology::Sentinel { sentinels: places, .. } | Topology::Cluster(places) => {
@@ -83,6 +83,7 @@ impl Link {
             topology: url.topology.clone(),
             dialer: Dialer::new(url, settings)?.into(),
             cores: settings.cores.clone(),
+            functions,
             patience: settings.response_timeout,
             acknowledgement: Acknowledgement::new(settings),
             nodes: Mutex::default(),
@@ -125,32 +126,28 @@ impl Link {
     }
 
     /// Asks the server that has `key`, once more if that one is gone and another has its place.
-    pub(super) async fn ask(&self, key: &str, request: Request<'_>) -> Result<Value, Unanswered> {
+    pub(super) async fn ask(&self, key: &str, request: Request<'_>) -> Result<Value, LedgerError> {
         let deadline = Instant::now() + self.patience;
         let mut may_have_begun = None;
-        let (mut redirected, mut is_second, mut pause) = (None, false, SHORT_PAUSE);
+        let (mut redirected, mut is_second, mut loads, mut pause) = (None, false, 0, SHORT_PAUSE);
         loop {
             let owner = || self.map().owner(key);
             let Some(node) = redirected.as_ref().map(|(node, _)| Arc::clone(node)).or_else(owner)
             else {
-                return Err(LedgerError::Unavailable(format!(
-                    "no server of its cluster has {key}"
-                ))
-                .into());
+                let nobody = format!("no server of its cluster has {key}");
+                return Err(LedgerError::Unavailable(nobody));
             };
             let asking = redirected.take().is_some_and(|(_, asking)| asking);
             let Some(present) = node.present() else {
                 // A caller that repeats at once must not keep its thread from those who look for the server.
                 tokio::task::yield_now().await;
-                return Err(unanswered(may_have_begun, node.absence()).into());
+                return Err(unanswered(may_have_begun, node.absence()));
             };
             let number = present.number;
             let error = match self.send(&node, present, asking, (key, request)).await {
                 Ok(value) => return Ok(value),
                 Err(Failure::Redis(error)) => error,
-                Err(Failure::TooFew { had, wait }) => {
-                    return Err(LedgerError::Unknown(wait.complaint(had)).into());
-                }
+                Err(Failure::TooFew(complaint)) => return Err(LedgerError::Unknown(complaint)),
             };
             let verdict = Verdict::of(&error, &node.place.host);
             let error = error.to_string();
@@ -176,21 +173,38 @@ impl Link {
                     node.left(Some(number), &error);
                     self.look_awaited(deadline).await;
                     if is_second {
-                        return Err(unanswered(may_have_begun, error).into());
+                        return Err(unanswered(may_have_begun, error));
                     }
                     is_second = true;
                 }
                 Verdict::Late => {
                     node.left(Some(number), &error);
                     self.wake.notify_one();
-                    return Err(LedgerError::Unknown(may_have_begun.unwrap_or(error)).into());
+                    return Err(LedgerError::Unknown(may_have_begun.unwrap_or(error)));
                 }
-                Verdict::Elsewhere { .. } | Verdict::TryAgain | Verdict::Refused => {
-                    return Err(unanswered(may_have_begun, error).into());
+                Verdict::NoFunction if loads < LOADS_MAX => {
+                    loads += 1;
+                    self.give_functions(&node).await;
+                    redirected = Some((node, asking));
                 }
-                Verdict::NoScript => return Err(Unanswered::NoScript),
-                Verdict::Unclear => return Err(LedgerError::Unknown(error).into()),
+                Verdict::Elsewhere { .. }
+                | Verdict::TryAgain
+                | Verdict::NoFunction
+                | Verdict::Refused => {
+                    return Err(unanswered(may_have_begun, error));
+                }
+                Verdict::Unclear => return Err(LedgerError::Unknown(error)),
             }
+        }
+    }
+
+    /// Gives a server our functions: one that lost its file, or has just joined a cluster.
+    async fn give_functions(&self, node: &Node) {
+        let Some(present) = node.present() else { return };
+        if let Err(error) = present.pipe().ask(&self.functions).await
+            && !error.to_string().contains("already exists")
+        {
+            tracing::warn!(server = %node.place, %error, "a server does not take the functions");
         }
     }
 
@@ -205,7 +219,10 @@ impl Link {
             Request::Once(command) => once(present.pipe(), command, asking).await,
             Request::Durable(command) => match self.acknowledgement.of(&present) {
                 None => once(present.pipe(), command, asking).await,
-                Some(wait) => durable::send(&self.dialer, node, wait, asking, (key, command)).await,
+                Some(wait) => {
+                    let sent = durable::send(&self.dialer, node, wait, asking, (key, command));
+                    Box::pin(sent).await
+                }
             },
             Request::Many(commands) => {
                 present.pipe().ask_all(commands).await.map(Value::Array).map_err(Failure::Redis)
@@ -240,21 +257,6 @@ async fn once(pipe: &Pipe, command: &Cmd, asking: bool) -> Result<Value, Failure
     commands.cmd("ASKING").add_command(command.clone());
     let mut replies = pipe.ask_all(&commands).await.map_err(Failure::Redis)?;
     replies.pop().unwrap_or(Value::Nil).extract_error().map_err(Failure::Redis)
-}
-
-impl From<LedgerError> for Unanswered {
-    fn from(error: LedgerError) -> Self {
-        Self::Ledger(error)
-    }
-}
-
-impl From<Unanswered> for LedgerError {
-    fn from(unanswered: Unanswered) -> Self {
-        match unanswered {
-            Unanswered::NoScript => Self::Unavailable("its Redis forgets scripts".to_owned()),
-            Unanswered::Ledger(error) => error,
-        }
-    }
 }
 
 /// What is known of a step to which there is no reply.

@@ -1,5 +1,5 @@
--- What a hold asks beside the credits: that the account owns what the call is about. Stands between the rules of money
--- and apply.lua, which finds its arguments as if nothing had been asked.
+-- What a hold asks beside the credits: that the account owns what the call is about. Stands after apply.lua, which
+-- finds its arguments as if nothing had been asked.
 --
 -- KEYS  6… hashes of what the account owns: for ever, and of each spell that is still known
 -- ARGV  at the end: the things, and last how many there are
@@ -14,8 +14,11 @@ local function is_owned(thing)
   return false
 end
 
-for _ = 1, tonumber(table.remove(ARGV)) do
-  if not is_owned(table.remove(ARGV)) then
-    return { 'foreign', '' }
+serve('apply_if_owned', function()
+  for _ = 1, tonumber(table.remove(ARGV)) do
+    if not is_owned(table.remove(ARGV)) then
+      return { 'foreign', '' }
+    end
   end
-end
+  return apply()
+end)

@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, HashMap};
 use ::redis::{Pipeline, Value, cmd, pipe};
 
 use super::link::Request;
-use super::scripts::Named;
 use super::{Store, hexadecimal, keys, read_reply, reply, text, unreadable};
 use crate::credit::{AccountId, Id, Operation, Reply, Timestamp};
 use crate::ledger::LedgerError;
@@ -27,11 +26,10 @@ impl Store {
     ) -> Result<Option<Reply>, LedgerError> {
         let fingerprint = hexadecimal(fingerprint(account, operation));
         let places = places(account, (self.clock)());
-        let call = |named: Named| {
-            let (now, step) = (self.now_for_scripts(), (account, id));
-            self.scripts.apply_if_owned(named, step, operation, &fingerprint, now, &places, things)
-        };
-        let answer = self.step(account, false, call).await?;
+        let (now, step) = (self.now_for_scripts(), (account, id));
+        let step =
+            self.functions.apply_if_owned(step, operation, &fingerprint, now, &places, things);
+        let answer = self.step(account, false, &step).await?;
         match answer.as_slice() {
             [word, _] if word == "foreign" => Ok(None),
             _ => reply(&answer).map(Some),

@@ -1,10 +1,10 @@
 //! Whether the servers let us work, found out when the engine starts: every command is used once, on every server.
 
-use ::redis::{Pipeline, Value};
+use ::redis::{Cmd, Pipeline, Value};
 
 use super::link::Request;
 use super::node::Node;
-use super::{OpenError, Store, Time, Unfit, keys, scripts};
+use super::{OpenError, Store, Time, Unfit, functions, keys};
 
 impl Store {
     /// Refuses servers on which a step would fail for want of a permission.
@@ -24,7 +24,7 @@ impl Store {
         };
         // A server with few slots may have no shard yet.
         let Some(shard) = keys::Shard::all().find(is_there) else { return Ok(()) };
-        let commands = commands(shard, self.time == Time::Server);
+        let commands = commands(shard, self.functions.load(), self.time == Time::Server);
         let replies = self.link.ask(&shard.log(), Request::Many(&commands)).await;
         // A server that goes away now is looked for like any other.
         let Ok(Value::Array(replies)) = replies else { return Ok(()) };
@@ -60,13 +60,15 @@ fn is_of_permission(words: &str) -> bool {
     ["NOPERM", "permission", "can't run this"].iter().any(|sign| words.contains(sign))
 }
 
-/// What no script can use, and a script that uses the rest and leaves nothing.
-fn commands(shard: keys::Shard, asks_for_time: bool) -> Pipeline {
+/// What no script can use, and a script that uses the rest and leaves nothing; of it all only the functions stay.
+fn commands(shard: keys::Shard, load: &Cmd, asks_for_time: bool) -> Pipeline {
     let mut commands = Pipeline::new();
-    commands.cmd("EVALSHA").arg("0".repeat(40)).arg(1).arg(shard.log());
+    commands.add_command(load.clone());
+    // There is no such function, which is no lack of permission.
+    commands.cmd("FCALL").arg("creditgate").arg(1).arg(shard.log());
     commands.cmd("WAIT").arg(0).arg(1);
     // Unknown to Redis 7.0, which is no lack of permission.
     commands.cmd("WAITAOF").arg(0).arg(0).arg(1);
-    commands.add_command(scripts::probe(shard, asks_for_time));
+    commands.add_command(functions::probe(shard, asks_for_time));
     commands
 }

@@ -59,7 +59,7 @@ pub enum Unfit {
 }
 
 /// What the gateway's user must be allowed; `+waitaof` too where the server knows it.
-pub const ACL_RULE: &str = "~{s* ~{k* ~{i}* ~{migration} ~{archive}* -@all +select +info +time +evalsha +eval +get +set \
+pub const ACL_RULE: &str = "~{s* ~{k* ~{i}* ~{migration} ~{archive}* -@all +select +info +time +fcall +function|load +eval +get +set \
                             +incr +del +hget +hgetall +hmget +hvals +hset +hsetnx +hdel +hlen +hexists +pexpire +xadd \
                             +xlen +xrange +xtrim +zadd +zcard +zrange +zrangebylex +wait +asking +cluster|slots \
                             +cluster|info";

@@ -17,8 +17,8 @@ pub(super) enum Verdict {
     Lost,
     /// No reply in time: the step may have been carried out.
     Late,
-    /// The server does not know the script by this hash.
-    NoScript,
+    /// The server does not have our functions. The step has not begun.
+    NoFunction,
     /// The server refuses the step before it begins; others may be carried out.
     Refused,
     /// Nothing for certain.
@@ -28,6 +28,9 @@ pub(super) enum Verdict {
 /// What servers say before a script begins, besides what the client has names for.
 const REFUSALS: &[&str] =
     &["OOM", "BUSY", "MISCONF", "NOREPLICAS", "NOAUTH", "WRONGPASS", "NOPERM", "CROSSSLOT"];
+
+/// What servers say, in one letter case or another, of a function that they don't have.
+const NO_FUNCTION: &str = "unction not found";
 
 impl Verdict {
     /// Of an error that came from the server at `host`.
@@ -42,7 +45,11 @@ impl Verdict {
                 | ServerErrorKind::ClusterDown
                 | ServerErrorKind::MasterDown
                 | ServerErrorKind::ReadOnly => Self::Closed,
-                ServerErrorKind::NoScript => Self::NoScript,
+                ServerErrorKind::ResponseError
+                    if error.detail().is_some_and(|detail| detail.contains(NO_FUNCTION)) =>
+                {
+                    Self::NoFunction
+                }
                 ServerErrorKind::NoPerm | ServerErrorKind::CrossSlot => Self::Refused,
                 _ => Self::Unclear,
             },
@@ -95,7 +102,7 @@ mod tests {
             ("BUSY Redis is busy running a script.", Verdict::Refused),
             ("NOAUTH Authentication required.", Verdict::Refused),
             ("NOPERM this user has no permissions", Verdict::Refused),
-            ("NOSCRIPT No matching script.", Verdict::NoScript),
+            ("ERR Function not found", Verdict::NoFunction),
             ("ERR something else", Verdict::Unclear),
             ("UNKILLABLE anything", Verdict::Unclear),
         ] {

@@ -36,12 +36,25 @@ pub(super) fn write(
     if before == after {
         return Ok(());
     }
-    for job in before.iter().filter(|job| !after.contains(job)) {
-        let sql = "DELETE FROM job WHERE account = ?1 AND call = ?2";
-        db.prepare_cached(sql)?.execute(params![account.as_str(), bytes(job.call)])?;
+    let same = |a: &OpenJob, b: &OpenJob| (a.call, a.correct_until) == (b.call, b.correct_until);
+    for job in before {
+        match after.iter().find(|new| same(new, job)) {
+            Some(new) if new == job => {}
+            // A refund has asked for what it was taken from. Its place is the same.
+            Some(new) => {
+                let sql = "UPDATE job SET owed = ?3, parts = ?4 WHERE account = ?1 AND call = ?2";
+                let (owed, parts) = (new.owed.micros(), to_json(&new.parts)?);
+                let row = params![account.as_str(), bytes(job.call), owed, parts];
+                db.prepare_cached(sql)?.execute(row)?;
+            }
+            None => {
+                let sql = "DELETE FROM job WHERE account = ?1 AND call = ?2";
+                db.prepare_cached(sql)?.execute(params![account.as_str(), bytes(job.call)])?;
+            }
+        }
     }
     // New ones follow those that were there.
-    for job in after.iter().filter(|job| !before.contains(job)) {
+    for job in after.iter().filter(|job| !before.iter().any(|old| same(old, job))) {
         let sql = "INSERT INTO job SELECT ?1, ?2, 1 + coalesce(max(place), 0), ?3, ?4, ?5, ?6, ?7
                    FROM job WHERE account = ?1";
         db.prepare_cached(sql)?.execute(params![

@@ -70,6 +70,8 @@ struct Granted {
     owed: i128,
     /// What was taken out of the lot.
     taken: i128,
+    /// What was in the lot when it had ended, each time.
+    expired: i128,
 }
 
 /// Work that goes on: what it was charged, and where that came from, the first first.
@@ -176,7 +178,7 @@ impl Model {
                 self.charge(id, micros(*amount), *period, job.as_ref(), now)
             }
             Operation::Correct { call, amount, .. } => self.correct(*call, micros(*amount), now),
-            Operation::Void { source, total } => self.void(source, micros(*total)),
+            Operation::Void { source, total } => self.void(source, micros(*total), now),
         }
     }
 
@@ -203,7 +205,12 @@ impl Model {
         }
         let ended = self.lots.iter().filter(|lot| lot.end <= now);
         let ended: Vec<_> = ended.map(|lot| (lot.no, Place::Free)).collect();
-        self.wrote |= self.take(MAX, &ended, Place::Expired) > 0;
+        for (lot, place) in ended {
+            let expired = self.take(MAX, &[(lot, place)], Place::Expired);
+            self.wrote |= expired > 0;
+            let sources = self.sources.values_mut().filter(|source| source.lot == lot);
+            sources.for_each(|source| source.expired += expired);
+        }
         if now < self.gate {
             let repaid = self.take(self.debt, &self.usable(now), Place::Repaid);
             self.debt -= repaid;
@@ -212,17 +219,20 @@ impl Model {
     }
 
     /// Lots with nothing left are forgotten when something is written, but for those to which credits may come back: the
-    /// current plan's, those that paid for an open job, and all while such a job left a debt.
+    /// current plan's, those that paid for an open job, and all that are not over while such a job left a debt.
     fn forget(&mut self, now: Timestamp) {
-        let jobs: Vec<_> = self.open_jobs(now).cloned().collect();
-        let may_return = |no| {
-            jobs.iter().any(|job| job.owed > 0 || job.paid.iter().any(|(paid, _)| *paid == no))
-        };
-        let is_needed =
-            |lot: &Terms| now < lot.end && (lot.kind == LotKind::Plan || may_return(lot.no));
+        let is_owed = self.open_jobs(now).any(|job| job.owed > 0);
+        let needed: Vec<_> = self
+            .lots
+            .iter()
+            .map(|lot| {
+                let refills = lot.kind == LotKind::Plan || is_owed;
+                now < lot.end && refills || self.paid_a_job(lot.no, now)
+            })
+            .collect();
         let empty: Vec<_> = self.lots.iter().map(|lot| self.remaining(lot.no) == 0).collect();
-        for (lot, is_empty) in self.lots.iter_mut().zip(empty) {
-            lot.forgotten |= self.wrote && is_empty && !is_needed(lot);
+        for ((lot, is_empty), is_needed) in self.lots.iter_mut().zip(empty).zip(needed) {
+            lot.forgotten |= self.wrote && is_empty && !is_needed;
         }
     }
 

@@ -93,9 +93,11 @@ impl Pair {
 fn same_books(account: &Account, model: &Model, now: Timestamp) -> Result<(), String> {
     let mut account = account.clone();
     // What is forgotten when the next entry is written counts as forgotten.
-    account.lots.retain(|lot| !lot.remaining.is_zero() || now < lot.end);
     account.expired.retain(|hold| now < hold.settle_until);
     account.jobs.retain(|job| now < job.correct_until);
+    let jobs = &account.jobs;
+    let paid = |lot: u32| jobs.iter().flat_map(|job| &job.parts).any(|part| part.lot == lot);
+    account.lots.retain(|lot| !lot.remaining.is_zero() || now < lot.end || paid(lot.no));
     same("balance", &account.balance(), &model.balance())?;
     same("books", &account, &model.account(account.seq, now))
 }

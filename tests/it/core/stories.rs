@@ -2,6 +2,7 @@
 
 mod jobs;
 mod let_through;
+mod refunds;
 
 use chrono::DateTime;
 use chrono_tz::Tz;

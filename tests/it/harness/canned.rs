@@ -25,7 +25,16 @@ impl Canned {
 
     /// Answers each request with the first of `answers` whose text stands in its first line.
     pub async fn by_path(answers: Vec<(&'static str, Vec<u8>)>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::at(([127, 0, 0, 1], 0).into(), answers).await
+    }
+
+    /// The same bytes, at an address that they may name.
+    pub async fn start_at(address: SocketAddr, answer: &'static [u8]) -> Self {
+        Self::at(address, vec![("", answer.to_vec())]).await
+    }
+
+    async fn at(address: SocketAddr, answers: Vec<(&'static str, Vec<u8>)>) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let heads = Arc::new(Mutex::new(Vec::new()));
         let noted = Arc::clone(&heads);

@@ -1,5 +1,6 @@
 //! A ledger that is moved to Redis is the same there, down to the letters that the scripts would have written.
 
+mod carried;
 mod gateway;
 mod killed;
 

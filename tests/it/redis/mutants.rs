@@ -48,7 +48,7 @@ const MUTANTS: &[(&str, &str)] = &[
     ("return lot.start <= now and now < lot.fin", "return lot.start <= now and now <= lot.fin"),
     ("local current_plan = lot.kind == 'P' and now < lot.fin", "local current_plan = false"),
     ("return total - A.d\n", "return total\n"),
-    ("now < A.g and '1' or '0'", "now <= A.g and '1' or '0'"),
+    ("now < A.g and 1 or 0", "now <= A.g and 1 or 0"),
     // What the clock brings about.
     ("if hold.deadline <= now then", "if hold.deadline < now then"),
     ("first_of(hold.parts, hold.done), later", "first_of(hold.parts, 0), later"),
@@ -120,16 +120,22 @@ const MUTANTS: &[(&str, &str)] = &[
     ("source.expired + source.reclaimed) + rest)", "source.reclaimed) + rest)"),
     // Jobs.
     ("local CORRECTABLE = 3024000000", "local CORRECTABLE = 3024000001"),
-    ("and not (now < lot.fin and may_return(lot.no))", ""),
-    ("not (now < lot.fin and may_return(lot.no))", "not may_return(lot.no)"),
-    ("if owed ~= '0' or string.find", "if string.find"),
-    ("string.find(',' .. parts, ',' .. text(no) .. '=', 1, true)", "false"),
+    ("and not may_return(lot) then", "then"),
+    ("nil, true\n  A.returns = kind ~= 'J' and A.returns or nil\n", "nil, true\n"),
+    ("or now < lot.fin and from.is_owed", "or from.is_owed"),
+    ("or now < lot.fin and from.is_owed", ""),
+    ("return from.lots[lot.no] or", "return"),
+    ("  ask_back(source.lot, owed)\n", ""),
+    ("part.lot == no and math.min(part.amount, left) or 0", "math.min(part.amount, left)"),
+    ("part.lot == no and math.min(part.amount, left) or 0", "part.lot == no and part.amount or 0"),
+    ("tonumber(job_owed) + asked", "asked"),
+    ("      keep('J', job)\n", ""),
     ("capped(before + charged), owed, parts)", "charged, owed, parts)"),
     ("await_job(job, amount, owed, parts)", "await_job(job, amount, 0, parts)"),
     ("for place = #job_parts, 1, -1 do", "for place = 1, #job_parts do"),
     ("local owed, back = math.min(amount, job_owed), {}", "local owed, back = 0, {}"),
     ("local repaid, left = math.min(owed, A.d)", "local repaid, left = 0"),
-    ("if lot and now < lot.fin then\n      give", "if lot then\n      give"),
+    ("if lot then\n      give", "if lot and now < lot.fin then\n      give"),
     ("capped(left + owed - repaid)", "0"),
     ("if not job or now >= job.correct_until then", "if not job then"),
     ("or not has_room(sum(back)) then", "then"),
@@ -154,7 +160,7 @@ const MUTANTS: &[(&str, &str)] = &[
     ("if not there[no] then", "if false then"),
     ("if lot.text ~= value then", "if not lot.text then"),
     ("if lot.source and not old['S' .. no] then", "if false then"),
-    ("if old[field] ~= value then", "if not old[field] then"),
+    ("if A[field] ~= was[field] or not old[field] then", "if not old[field] then"),
     ("source and value ~= source.text", "source and not source.text"),
     ("in_portions('HSET', KEYS[2], plan.changed)", ""),
     ("redis.call('HSET', KEYS[3], plan.memory_field, plan.memory)", ""),
@@ -163,7 +169,8 @@ const MUTANTS: &[(&str, &str)] = &[
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_mutant_of_the_script_is_found_out() {
-    let server = Server::start(&[]);
+    // Some edits make a step slow: that is no answer.
+    let server = Server::start(&["--busy-reply-threshold", "100000"]);
     let small = |seeds: std::ops::Range<u64>| seeds.map(|seed| one_of(&history::small(), seed));
     let vast = |seeds: std::ops::Range<u64>| seeds.map(|seed| one_of(&history::vast(), seed));
     let crowded = [one_of(&history::crowded(), 0)];

@@ -71,7 +71,6 @@ async fn a_hold_that_arrives_after_its_caller_was_turned_away_holds_nothing() {
 /// How many steps a server was asked for.
 async fn steps(redis: &RedisServer) -> u64 {
     let told: String = redis.ask(&["INFO", "commandstats"]).await;
-    let calls =
-        told.split_once("cmdstat_evalsha:calls=").and_then(|(_, rest)| rest.split_once(','));
+    let calls = told.split_once("cmdstat_fcall:calls=").and_then(|(_, rest)| rest.split_once(','));
     calls.unwrap().0.parse().unwrap()
 }

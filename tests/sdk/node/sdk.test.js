@@ -133,3 +133,66 @@ for (const [name, sdk] of Object.entries(packages)) {
     }
   });
 }
+
+test("the results of a batch of Anthropic's come through the gateway", () =>
+  withDemo(async (demo) => {
+    const { batches } = new Anthropic({ baseURL: demo.gateway, apiKey: demo.key() }).messages;
+    const params = { model: "sim-small", max_tokens: 64, messages };
+    const { id } = await batches.create({ requests: ["one", "two"].map((custom_id) => ({ custom_id, params })) });
+    const batch = await batches.retrieve(id);
+    assert.equal(batch.results_url, `${demo.gateway}/anthropic/v1/messages/batches/${id}/results`);
+    const results = [];
+    for await (const one of await batches.results(id)) results.push([one.custom_id, one.result.message.content[0].text]);
+    assert.deepEqual(results, [["one", WORDS], ["two", WORDS]]);
+    assert.equal((await demo.asked()).at(-1), `/v1/messages/batches/${id}/results`);
+    const others = new Anthropic({ baseURL: demo.gateway, apiKey: demo.key("broke") });
+    for (const refused of [() => others.messages.batches.results(id), () => others.get(batch.results_url)]) {
+      await assert.rejects(refused, (error) => error.status === 404);
+    }
+    assert.equal(await demo.spent(), 1);
+  }));
+
+/** Each package with a model that is priced by its tokens, and an answer that is compressed though nobody asked for it. */
+const metered = {
+  openai: {
+    make: (demo) => new OpenAI({ baseURL: `${demo.gateway}/v1`, apiKey: demo.key() }),
+    text: async (client, headers) => {
+      const answer = await client.chat.completions.create({ model: "sim-metered", messages }, { headers });
+      return answer.choices[0].message.content;
+    },
+    stream: async (client, headers) => {
+      const asked = { model: "sim-metered", messages, stream: true };
+      let text = "";
+      for await (const chunk of await client.chat.completions.create(asked, { headers })) text += chunk.choices[0]?.delta.content ?? "";
+      return text;
+    },
+  },
+  "@anthropic-ai/sdk": {
+    make: (demo) => new Anthropic({ baseURL: demo.gateway, apiKey: demo.key() }),
+    text: async (client, headers) => {
+      const asked = { model: "sim-metered", max_tokens: 64, messages };
+      return (await client.messages.create(asked, { headers })).content[0].text;
+    },
+    stream: async (client, headers) => {
+      const asked = { model: "sim-metered", max_tokens: 64, messages };
+      let text = "";
+      for await (const event of client.messages.stream(asked, { headers })) if (event.type === "content_block_delta") text += event.delta.text;
+      return text;
+    },
+  },
+};
+
+// Those that this version of Node reads.
+for (const [name, sdk] of Object.entries(metered)) {
+  for (const coding of ["gzip", "deflate", "br"]) {
+    test(`${name} reads an answer in ${coding}, which costs what it reports`, () =>
+      withDemo(async (demo) => {
+        const headers = { "x-sim": `input-tokens=70,output-tokens=3,coding=${coding}` };
+        const client = sdk.make(demo);
+        assert.equal(await sdk.text(client, headers), WORDS);
+        assert.equal((await demo.spent()).toFixed(6), "0.010000");
+        assert.equal(await sdk.stream(client, headers), WORDS);
+        assert.equal((await demo.spent()).toFixed(6), "0.020000");
+      }));
+  }
+}

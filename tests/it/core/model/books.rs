@@ -89,7 +89,7 @@ impl Model {
             start: old.start,
             end: old.end,
             granted: credits(old.amount),
-            expired: credits(self.at(old.lot, Place::Expired)),
+            expired: credits(old.expired),
             voided: credits(old.voided),
             reclaimed: credits(old.taken + old.owed),
         })
@@ -97,7 +97,10 @@ impl Model {
 
     /// The account as the core would store it at `now`, as entry number `seq`.
     pub(in crate::core) fn account(&self, seq: u64, now: Timestamp) -> Account {
-        let kept = |lot: &&Terms| self.remaining(lot.no) > 0 || (now < lot.end && !lot.forgotten);
+        let kept = |lot: &&Terms| {
+            let may_fill = now < lot.end || self.paid_a_job(lot.no, now);
+            self.remaining(lot.no) > 0 || (may_fill && !lot.forgotten)
+        };
         let mut lots: Vec<_> = self.lots.iter().filter(kept).map(|lot| self.lot(lot)).collect();
         lots.sort_by_key(|lot| (priority(lot.kind), lot.end, lot.start, lot.no));
         Account {
@@ -118,6 +121,11 @@ impl Model {
     /// Jobs whose charge may be corrected at `now`: the newest ones.
     pub(super) fn open_jobs(&self, now: Timestamp) -> impl Iterator<Item = &Begun> {
         self.jobs.iter().filter(move |job| now < job.until)
+    }
+
+    /// Whether credits of the lot paid for a job that is open at `now`.
+    pub(super) fn paid_a_job(&self, lot: u32, now: Timestamp) -> bool {
+        self.open_jobs(now).any(|job| job.paid.iter().any(|(paid, _)| *paid == lot))
     }
 
     fn lot(&self, lot: &Terms) -> Lot {

@@ -55,7 +55,7 @@ impl Model {
         for (lot, paid) in job.paid.into_iter().rev() {
             let portion = paid.min(left);
             left -= portion;
-            if self.lots.iter().any(|terms| terms.no == lot && now < terms.end) {
+            if self.lots.iter().any(|terms| terms.no == lot && !terms.forgotten) {
                 self.refill(lot, portion);
             }
         }
@@ -71,6 +71,20 @@ impl Model {
         }
         let (before, charged) = (credits(job.charged), credits(amount));
         Ok(Done::Corrected { before, charged, owed: credits(owed) })
+    }
+
+    /// What a refund asks back of `lot` as debt, the open jobs owe that it had paid for, the oldest first.
+    pub(super) fn owe(&mut self, lot: u32, owed: i128, now: Timestamp) {
+        let mut left = owed;
+        for job in self.jobs.iter_mut().filter(|job| now < job.until) {
+            for (_, paid) in job.paid.iter_mut().filter(|(from, _)| *from == lot) {
+                let asked = left.min(*paid);
+                *paid -= asked;
+                job.owed += asked;
+                left -= asked;
+            }
+            job.paid.retain(|(_, paid)| *paid > 0);
+        }
     }
 
     /// Up to `amount` of what has left the lot comes back to it.

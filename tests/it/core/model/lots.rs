@@ -23,7 +23,8 @@ impl Model {
             return Err(Refusal::TooMuch);
         }
         let (lot, repaid) = self.open_lot(kind, Some(source), (start, end), amount);
-        let granted = Granted { lot, kind, start, end, amount, voided: 0, owed: 0, taken: 0 };
+        let granted =
+            Granted { lot, kind, start, end, amount, voided: 0, owed: 0, taken: 0, expired: 0 };
         self.sources.insert(source.clone(), granted);
         Ok(Done::Granted { lot, repaid: credits(repaid) })
     }
@@ -44,14 +45,21 @@ impl Model {
         Ok(Done::Planned { change: i64::try_from(change).unwrap() })
     }
 
-    pub(super) fn void(&mut self, source: &SourceId, total: i128) -> Result<Done, Refusal> {
+    pub(super) fn void(
+        &mut self,
+        source: &SourceId,
+        total: i128,
+        now: Timestamp,
+    ) -> Result<Done, Refusal> {
         let before = self.clone();
         let old = self.sources.get(source).cloned().ok_or(Refusal::UnknownSource)?;
         let due = (total.min(old.amount) - old.voided).max(0);
         let taken = self.take(due, &[(old.lot, Place::Free)], Place::Voided);
-        let gone = self.at(old.lot, Place::Used) + self.at(old.lot, Place::Repaid);
-        let owed = (due - taken).min(gone + self.held(old.lot) - old.owed).max(0);
+        // What was there, less what is there, what was asked for, and what had expired whenever it did.
+        let used = old.amount - self.at(old.lot, Place::Free) - old.expired;
+        let owed = (due - taken).min(used - old.taken - taken - old.owed).max(0);
         self.debt += owed;
+        self.owe(old.lot, owed, now);
         if self.debt > MAX {
             *self = before;
             return Err(Refusal::TooMuch);

@@ -5,7 +5,7 @@ use creditgate::credit::{CORRECTABLE_MILLIS, JOBS_MAX};
 
 impl Story {
     /// A call that was charged its estimate and goes on.
-    fn begin(&mut self, id: u128, estimate: u64) -> Result<Done, Refusal> {
+    pub(super) fn begin(&mut self, id: u128, estimate: u64) -> Result<Done, Refusal> {
         let job = Some("openai/resp_1;input=1".parse().unwrap());
         let period = self.period;
         self.step(
@@ -14,7 +14,7 @@ impl Story {
         )
     }
 
-    fn correct(&mut self, call: u128, amount: u64) -> Result<Done, Refusal> {
+    pub(super) fn correct(&mut self, call: u128, amount: u64) -> Result<Done, Refusal> {
         let (call, amount) = (Id::from_u128(call), micros(amount));
         self.step(0, &Operation::Correct { call, amount, work: None })
     }
@@ -79,13 +79,13 @@ fn what_repaid_the_debt_of_a_job_comes_back_with_it() {
 #[test]
 fn what_came_from_a_lot_that_has_ended_is_gone() {
     let mut story = story();
-    story.grant("gift:1", LotKind::Gift, 1, 10);
+    let gift = story.grant("gift:1", LotKind::Gift, 1, 10);
     story.begin(1, 10).unwrap();
     story.after(HOUR);
     assert_eq!(story.correct(1, 4), Ok(corrected(10, 4, 0)));
     assert_eq!(story.books(), [0, 0, 0]);
-    let Fact::Correct { back, lost, .. } = story.last() else { panic!() };
-    assert_eq!((back.len(), *lost), (0, micros(6)));
+    assert_eq!(story.last(), &Fact::LotExpired { lot: gift, amount: micros(6) });
+    assert!(story.pair.account().lots.is_empty(), "nothing more can come back to it");
 }
 
 #[test]

@@ -1,6 +1,10 @@
-//! The scripts: their texts put together, and their arguments.
+//! The functions that a server carries out for us: their library, and their arguments.
+//!
+//! A library is named by its text, so that gateways of several versions work side by side. The server keeps it, in its file
+//! and on its replicas too: a script would be made anew for each step, which took a third of its time.
 
-use ::redis::{Cmd, Script};
+use ::redis::Cmd;
+use sha2::{Digest, Sha256};
 
 use super::{keys, text};
 use crate::credit::{
@@ -8,7 +12,7 @@ use crate::credit::{
 };
 use crate::ledger::owned::Thing;
 
-/// The rules of money, which both scripts begin with.
+/// The rules of money, with which the library begins.
 pub(super) const BOOKS: &str = include_str!("books.lua");
 const OWNED: &str = include_str!("owned.lua");
 const APPLY: &str = include_str!("apply.lua");
@@ -17,26 +21,22 @@ const DELIVERED: &str = include_str!("delivered.lua");
 const CHANGE: &str = include_str!("change.lua");
 const PROBE: &str = include_str!("probe.lua");
 
-/// What most calls of a script need.
+/// What most calls of a function need.
 const USUAL_WORDS: usize = 24;
 const USUAL_BYTES: usize = 512;
 
-/// The scripts of one engine.
-pub(super) struct Scripts {
-    apply: Text,
+/// The functions of one engine.
+pub(super) struct Functions {
+    /// The command that gives them to a server.
+    load: Cmd,
+    apply: String,
     /// The same, if the account owns what the call is about.
-    apply_if_owned: Text,
-    /// For what must not be refused when the memory is full: not to charge is to serve for nothing.
-    settle: Text,
-    change: Text,
-    claim: Text,
-    delivered: Text,
-}
-
-/// A script, and the name under which a server remembers it.
-pub(super) struct Text {
-    text: String,
-    hash: String,
+    apply_if_owned: String,
+    /// For what must not be refused when the memory is full.
+    settle: String,
+    change: String,
+    claim: String,
+    delivered: String,
 }
 
 /// A hold with its claims, as it is asked.
@@ -49,40 +49,43 @@ pub(super) struct Asked<'a> {
     pub(super) known: [Option<Id>; 2],
 }
 
-/// How a script is named to the server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Named {
-    /// By the hash, which the server may have forgotten.
-    ByHash,
-    /// By the whole text.
-    Whole,
-}
-
-impl Scripts {
+impl Functions {
     /// With `books` as the rules of money.
     pub(super) fn new(books: &str) -> Self {
-        let script = |flags: &str, end: &str| Text::new(format!("#!lua{flags}\n{books}\n{end}"));
+        let text = [books, APPLY, OWNED, CHANGE, CLAIM, DELIVERED].join("\n");
+        let mut hash = [0; 8];
+        hash.copy_from_slice(&Sha256::digest(&text)[..8]);
+        let library = format!("creditgate_{:016x}", u64::from_be_bytes(hash));
+        let named = |name: &str| format!("{library}_{name}");
+        let text = format!("#!lua name={library}\nlocal LIBRARY = '{library}'\n{text}");
+        let mut load = ::redis::cmd("FUNCTION");
+        load.arg("LOAD").arg(text);
         Self {
-            apply: script("", APPLY),
-            apply_if_owned: script("", &format!("{OWNED}\n{APPLY}")),
-            settle: script(" flags=allow-oom", APPLY),
-            change: script("", CHANGE),
-            claim: script("", CLAIM),
-            delivered: Text::new(format!("#!lua\n{DELIVERED}")),
+            load,
+            apply: named("apply"),
+            apply_if_owned: named("apply_if_owned"),
+            settle: named("settle"),
+            change: named("change"),
+            claim: named("claim"),
+            delivered: named("delivered"),
         }
+    }
+
+    /// Gives the functions to a server, which refuses if it has them.
+    pub(super) fn load(&self) -> &Cmd {
+        &self.load
     }
 
     /// One operation. Whether `now` is nothing decides whose clock counts.
     pub(super) fn apply(
         &self,
-        named: Named,
         (account, id): (&AccountId, Id),
         operation: &Operation,
         fingerprint: &str,
         now: Option<Timestamp>,
     ) -> Cmd {
-        let script = if resolves(operation) { &self.settle } else { &self.apply };
-        let mut call = script.call(named);
+        let function = if resolves(operation) { &self.settle } else { &self.apply };
+        let mut call = call(function);
         call.arg(5).arg(&keys::of_step(account, id));
         heading(&mut call, account, id, now);
         call.arg(&*operation.step()).arg(fingerprint).arg(name(operation));
@@ -93,7 +96,6 @@ impl Scripts {
     /// One hold with its claims.
     pub(super) fn claim(
         &self,
-        named: Named,
         (account, id): (&AccountId, Id),
         asked: &Asked<'_>,
         now: Option<Timestamp>,
@@ -112,7 +114,7 @@ impl Scripts {
             Some(call) => text::id(call),
         };
         let (calls, millis) = claims.task.map_or((0, 0), |task| (task.calls, task.millis));
-        let mut call = self.claim.call(named);
+        let mut call = call(&self.claim);
         call.arg(9).arg(&own).arg(&claim(claims.key, known[0]));
         call.arg(&claim(claims.task.map(|task| task.name), known[1]));
         heading(&mut call, account, id, now);
@@ -124,23 +126,15 @@ impl Scripts {
     }
 
     /// The answer to the attempt `id` reached its client whole.
-    pub(super) fn delivered(
-        &self,
-        named: Named,
-        account: &AccountId,
-        key: ClaimName,
-        id: Id,
-    ) -> Cmd {
-        let mut call = self.delivered.call(named);
+    pub(super) fn delivered(&self, account: &AccountId, key: ClaimName, id: Id) -> Cmd {
+        let mut call = call(&self.delivered);
         call.arg(1).arg(keys::claim(account, key)).arg(text::id(id));
         call
     }
 
     /// One operation, if each of `things` stands at one of `places`.
-    #[expect(clippy::too_many_arguments, reason = "the words of one command, in their order")]
     pub(super) fn apply_if_owned(
         &self,
-        named: Named,
         (account, id): (&AccountId, Id),
         operation: &Operation,
         fingerprint: &str,
@@ -148,7 +142,7 @@ impl Scripts {
         places: &[String],
         things: &[Thing],
     ) -> Cmd {
-        let mut call = self.apply_if_owned.call(named);
+        let mut call = call(&self.apply_if_owned);
         call.arg(5 + places.len()).arg(&keys::of_step(account, id)).arg(places);
         heading(&mut call, account, id, now);
         call.arg(&*operation.step()).arg(fingerprint).arg(name(operation));
@@ -163,13 +157,12 @@ impl Scripts {
     /// One change of the directory; `change` is its name and its arguments.
     pub(super) fn change(
         &self,
-        named: Named,
         (account, id): (&AccountId, Id),
         change: &[String],
         fingerprint: &str,
         now: Option<Timestamp>,
     ) -> Cmd {
-        let mut call = self.change.call(named);
+        let mut call = call(&self.change);
         call.arg(7).arg(&keys::of_step(account, id));
         call.arg(keys::record(account)).arg(keys::keys(account));
         heading(&mut call, account, id, now);
@@ -178,26 +171,20 @@ impl Scripts {
     }
 }
 
-impl Text {
-    fn new(text: String) -> Self {
-        let hash = Script::new(&text).get_hash().to_owned();
-        Self { text, hash }
-    }
-
-    fn call(&self, named: Named) -> Cmd {
-        let mut call = Cmd::with_capacity(USUAL_WORDS, USUAL_BYTES);
-        match named {
-            Named::ByHash => call.arg("EVALSHA").arg(&self.hash),
-            Named::Whole => call.arg("EVAL").arg(&self.text),
-        };
-        call
-    }
+fn call(function: &str) -> Cmd {
+    let mut call = Cmd::with_capacity(USUAL_WORDS, USUAL_BYTES);
+    call.arg("FCALL").arg(function);
+    call
 }
 
 /// Every command once, on keys of which nothing stays.
 pub(super) fn probe(shard: keys::Shard, asks_for_time: bool) -> Cmd {
-    let mut call = Text::new(format!("#!lua\n{PROBE}")).call(Named::Whole);
-    call.arg(4).arg(&shard.probes()).arg(if asks_for_time { "time" } else { "" });
+    let mut call = ::redis::cmd("EVAL");
+    call.arg(format!("#!lua\n{PROBE}")).arg(4).arg(&shard.probes()).arg(if asks_for_time {
+        "time"
+    } else {
+        ""
+    });
     call
 }
 
