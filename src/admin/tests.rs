@@ -4,6 +4,7 @@ mod accounts;
 mod calls;
 mod grants;
 mod keys;
+mod usage;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};

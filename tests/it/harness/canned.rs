@@ -16,12 +16,7 @@ pub struct Canned {
 impl Canned {
     /// Answers with `answer` and closes the connection.
     pub async fn start(answer: &'static [u8]) -> Self {
-        Self::start_at(([127, 0, 0, 1], 0).into(), answer).await
-    }
-
-    /// The same at an address that the answer may name.
-    pub async fn start_at(address: SocketAddr, answer: &'static [u8]) -> Self {
-        Self::listening(address, vec![("", answer.to_vec())]).await
+        Self::answering(answer.to_vec()).await
     }
 
     pub async fn answering(answer: Vec<u8>) -> Self {
@@ -30,10 +25,15 @@ impl Canned {
 
     /// Answers each request with the first of `answers` whose text stands in its first line.
     pub async fn by_path(answers: Vec<(&'static str, Vec<u8>)>) -> Self {
-        Self::listening(([127, 0, 0, 1], 0).into(), answers).await
+        Self::at(([127, 0, 0, 1], 0).into(), answers).await
     }
 
-    async fn listening(address: SocketAddr, answers: Vec<(&'static str, Vec<u8>)>) -> Self {
+    /// The same bytes, at an address that they may name.
+    pub async fn start_at(address: SocketAddr, answer: &'static [u8]) -> Self {
+        Self::at(address, vec![("", answer.to_vec())]).await
+    }
+
+    async fn at(address: SocketAddr, answers: Vec<(&'static str, Vec<u8>)>) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let heads = Arc::new(Mutex::new(Vec::new()));
