@@ -57,6 +57,8 @@ pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 pub struct Config {
     /// Where assistants connect.
     pub listen: SocketAddr,
+    /// Where assistants find it, if that is another address than the one by which they ask.
+    pub public_url: Option<BaseUrl>,
     /// Where the admin API is served.
     pub admin_listen: SocketAddr,
     /// What a caller of the admin API must show.

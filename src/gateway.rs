@@ -14,6 +14,7 @@ use http::{Method, Request, Response, request};
 use hyper::body::Incoming;
 use tokio_util::sync::CancellationToken;
 
+mod addresses;
 mod auth;
 mod balance;
 mod body;
@@ -34,6 +35,7 @@ mod rejection;
 mod socket;
 mod stack;
 mod tenancy;
+mod ticket;
 mod upstream;
 
 pub use meter::{AfterLeaving, Answer};
@@ -52,14 +54,14 @@ use jobs::{Jobs, Watch};
 use limits::Limits;
 use meter::Metered;
 use outage::Outage;
-use peek::Peek;
 use record::{Ending, Record};
 use rejection::Rejection;
+use ticket::Tickets;
 use upstream::Call;
 
 use crate::coding::Coding;
 use crate::config::{Config, Name, Plan};
-use crate::credit::{Credits, Feature, Id, Price};
+use crate::credit::{Credits, Feature, Id};
 use crate::directory::{Check, Directory};
 use crate::ledger::{Charge, Clock, Ledger, Settler};
 use crate::metrics::{HoldOutcome, Metrics};
@@ -85,6 +87,7 @@ pub struct Gateway {
     outage: Outage,
     jobs: Jobs,
     tenancy: Tenancy,
+    tickets: Tickets,
     /// The memory for request bodies.
     bodies: Budget,
     after_leaving: AfterLeaving,
@@ -132,6 +135,7 @@ impl Gateway {
         let jobs = Jobs::new(ledger.clone(), settler.clone(), Arc::clone(&metrics));
         let stop = CancellationToken::new();
         let after_leaving = AfterLeaving { read_on: config.metering.read_on(), stop };
+        let tickets = Tickets::new(&upstreams);
         let sockets = Sockets::new(config.limits.connections, config.limits.drain);
         Self {
             config,
@@ -145,6 +149,7 @@ impl Gateway {
             outage,
             jobs,
             tenancy,
+            tickets,
             bodies,
             after_leaving,
             sockets,
@@ -207,7 +212,7 @@ impl Gateway {
         let place = self.place(&head, record)?;
         let is_metered = matches!(place.route.class, Class::Metered | Class::Realtime);
         let check = if is_metered { Check::Hold } else { Check::Age };
-        let caller = self.identify(&head, check, record).await?;
+        let caller = self.caller(&place, &head, check, record).await?;
         let plan = self.plan(&caller)?;
         self.limits.admit(&caller, &plan.pace)?;
         if place.asks_balance(&head.method) {
@@ -218,15 +223,16 @@ impl Gateway {
         let target = Target { place, upstream };
         let terms = self.terms(&head.method, &target)?;
         if let Some(protocol) = target.place.socket() {
-            return self.open_socket((protocol, terms), head, caller, &target, record).await;
+            // Boxed like what is free: the future of the way of most has room for all that it awaits.
+            let terms = (protocol, terms);
+            return Box::pin(self.open_socket(terms, head, caller, &target, record)).await;
         }
         if matches!(terms, Terms::Free) {
-            return self.pass_free(&target, head, body, &caller.record.account, record).await;
+            return Box::pin(self.pass_free(&target, head, body, &caller, record)).await;
         }
 
-        let limits = &self.config.limits;
-        let pause = limits.body_idle_timeout;
-        let (limit, budget) = (limits.metered_body, &self.bodies);
+        let (limits, budget) = (&self.config.limits, &self.bodies);
+        let (limit, pause) = (limits.metered_body, limits.body_idle_timeout);
         let body = body::read_whole(body, limit, pause, budget).await?;
         let body = body.decoded(&head.headers, limit, budget)?;
         let said = body.text();
@@ -300,8 +306,7 @@ impl Gateway {
     ) -> Result<Caller, Rejection> {
         let (now, query) = ((self.clock)(), head.uri.query());
         let caller = auth::identify(&self.directory, &head.headers, query, check, now).await?;
-        record.account = Some(caller.record.account.clone());
-        record.key = Some(caller.key.key.id.clone());
+        record.called_by(&caller);
         Ok(caller)
     }
 
@@ -319,22 +324,6 @@ impl Gateway {
             self.metrics.unknown_route(method, target.place.path.as_str());
         }
         Ok(target.place.terms(method, &self.config.refusal)?)
-    }
-
-    fn quote(
-        &self,
-        terms: Terms,
-        target: &Target<'_>,
-        peek: &Peek,
-        feature: Option<&str>,
-    ) -> Result<Price, Rejection> {
-        let models: Vec<&str> = peek.model.iter().chain(&peek.others).map(String::as_str).collect();
-        let quoted = target.place.quote(terms, &self.config.prices, &models, feature);
-        let unpriced = || {
-            let operation = target.place.route.operation.as_str();
-            if models.is_empty() { operation.to_owned() } else { models.join("`, `") }
-        };
-        quoted.map(|quoted| quoted.price).ok_or_else(|| Rejection::NoPrice { model: unpriced() })
     }
 
     /// Sends the request to its provider and waits for the head of the answer.

@@ -5,6 +5,7 @@
 //! one file and one table of routes: the file fills in [`Rules`], from top to bottom, and the functions of
 //! [`Dialect`] only choose the file.
 
+pub mod addresses;
 mod anthropic;
 mod azure;
 mod bedrock;

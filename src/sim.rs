@@ -1,11 +1,12 @@
 //! A simulated provider that speaks the dialects of `OpenAI`, Anthropic and Gemini, so that the gateway can be tried,
 //! tested and measured without a real one.
 //!
-//! It answers deterministically (the same request gets the same bytes, files apart), remembers what it was
+//! It answers deterministically (the same request gets the same bytes, files and batches apart), remembers what it was
 //! asked, and misbehaves on demand: see [`HELP`]. Knows nothing of the gateway. A token is four characters, rounded up.
 
 mod anthropic;
 mod audio;
+mod batches;
 mod chat;
 mod coded;
 mod content;
@@ -19,6 +20,7 @@ mod responses;
 mod script;
 mod socket;
 mod switches;
+mod uploads;
 mod vectors;
 
 use std::convert::Infallible;

@@ -20,6 +20,7 @@ pub(super) fn text(config: &Config) -> String {
 fn write(config: &Config, out: &mut String) -> fmt::Result {
     let Config {
         listen,
+        public_url,
         admin_listen,
         admin_token,
         ledger,
@@ -38,6 +39,9 @@ fn write(config: &Config, out: &mut String) -> fmt::Result {
         archive: kept,
     } = config;
     writeln!(out, "listen = \"{listen}\"")?;
+    if let Some(url) = public_url {
+        writeln!(out, "public_url = {}", quoted(url))?;
+    }
     writeln!(out, "admin_listen = \"{admin_listen}\"")?;
     writeln!(out, "admin_token = {}", source(admin_token))?;
     writeln!(out, "ledger = {}", quoted(ledger))?;

@@ -24,6 +24,8 @@ use crate::provider::Dialect;
 pub(super) struct File {
     #[serde(deserialize_with = "scalar")]
     listen: SocketAddr,
+    #[serde(default, deserialize_with = "optional")]
+    public_url: Option<BaseUrl>,
     #[serde(deserialize_with = "scalar")]
     admin_listen: SocketAddr,
     #[serde(deserialize_with = "secret::source")]
@@ -100,6 +102,7 @@ impl File {
         let (prices, price_file) = self.price.into_list();
         let config = Config {
             listen: self.listen,
+            public_url: self.public_url,
             admin_listen: self.admin_listen,
             admin_token: self.admin_token,
             ledger: self.ledger,

@@ -7,6 +7,7 @@ use http::HeaderMap;
 
 use super::head::only;
 use super::rejection::Rejection;
+use super::ticket::Holder;
 use crate::credit::{AccountId, Timestamp};
 use crate::directory::{Check, Directory, KeyHash, KnownKey, Owner, Record};
 use crate::provider::credentials::credentials;
@@ -34,6 +35,11 @@ impl Caller {
         }
     }
 
+    /// The hash of the key.
+    pub fn hash(&self) -> KeyHash {
+        self.hash
+    }
+
     /// Forgets what is cached of this caller, for a second look.
     pub fn forget(&self, directory: &Directory) {
         directory.forget(Some(&self.record.account), Some(self.hash));
@@ -53,12 +59,32 @@ pub async fn identify(
         Ok(None) => return Err(Rejection::KeyMissing),
         Err(error) => return Err(Rejection::KeyUnreadable(error)),
     };
-    let hash = KeyHash::of(&presented);
+    let account = |owner: &Owner| account_of(owner, headers);
+    known(directory, KeyHash::of(&presented), account, check, now).await
+}
+
+/// Identifies the holder of a ticket, whose key must still be good.
+pub async fn identify_holder(
+    directory: &Directory,
+    Holder { key, account }: &Holder,
+    check: Check,
+    now: Timestamp,
+) -> Result<Caller, Rejection> {
+    known(directory, *key, |_| Ok(account.clone()), check, now).await
+}
+
+async fn known(
+    directory: &Directory,
+    hash: KeyHash,
+    account: impl FnOnce(&Owner) -> Result<AccountId, Rejection>,
+    check: Check,
+    now: Timestamp,
+) -> Result<Caller, Rejection> {
     let key = directory.key(hash, check).await?.ok_or(Rejection::KeyUnknown)?;
     if !key.key.is_valid(now) {
         return Err(Rejection::KeyUnknown);
     }
-    let account = account_of(&key.key.owner, headers)?;
+    let account = account(&key.key.owner)?;
     let record = directory.record(&account, check).await?.ok_or(Rejection::AccountUnknown)?;
     Ok(Caller { key, record, hash })
 }

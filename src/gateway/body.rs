@@ -225,9 +225,9 @@ impl Whole {
         self.decoded.as_ref().map_or(&self.sent, |(text, _)| text)
     }
 
-    /// The body as it came, and its share of the budget.
-    pub fn into_parts(self) -> (Bytes, Budgeted) {
-        (self.sent, self.share)
+    /// What the body says, and its share of the budget.
+    pub fn into_text(self) -> (Bytes, Budgeted) {
+        self.decoded.unwrap_or((self.sent, self.share))
     }
 
     /// The body as it is sent: as it came, or `changed`, which is not compressed; `headers` are those of the request.

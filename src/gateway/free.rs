@@ -1,4 +1,4 @@
-//! A call without a price: passed on as it comes, and back as it comes.
+//! A call without a price: passed on as it comes, and back as it comes, but for addresses that would lead past the gateway.
 //!
 //! Where accounts share a provider's key, what it names is checked before; and of its answer a list is cut down to the
 //! caller's own things, and what it makes is written down before the answer is let go (semantics.md, "Whose things are
@@ -7,10 +7,11 @@
 use std::collections::HashSet;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG};
 use http::{HeaderMap, Request, Response, Uri, request};
 use hyper::body::Incoming;
 
+use super::auth::Caller;
 use super::body::{Budgeted, Outgoing, Unread, Whole, read_whole};
 use super::head::has_token;
 use super::paced::Paced;
@@ -22,6 +23,7 @@ use crate::config::{Provider, Tenancy};
 use crate::credit::AccountId;
 use crate::ledger::owned::Thing;
 use crate::policy::Place;
+use crate::provider::addresses::Addresses;
 use crate::provider::ids::List;
 
 /// Longest answer that is read whole.
@@ -31,23 +33,38 @@ const ANSWER_BYTES_MAX: usize = 64 << 20;
 const PARTS_MAX: usize = 50;
 
 impl Gateway {
-    /// Passes on a request that costs nothing.
+    /// Passes on a request that costs nothing; of its answer, addresses lead back here.
     pub(super) async fn pass_free(
+        &self,
+        target: &Target<'_>,
+        head: request::Parts,
+        body: Unread,
+        caller: &Caller,
+        record: &mut Record,
+    ) -> Result<Outcome, Rejection> {
+        let way = self.way_back(&target.place, &head);
+        let has_addresses =
+            way.as_ref().is_some_and(|way| matches!(way.addresses, Addresses::Member(_)));
+        let account = &caller.record.account;
+        let outcome = self.pass_own(target, head, body, (account, has_addresses), record).await?;
+        Ok(match way {
+            Some(way) => self.led_back(outcome, &way, caller),
+            None => outcome,
+        })
+    }
+
+    /// Passes it on if all that it names is the account's. `has_addresses`: an answer of JSON is to be read whole.
+    async fn pass_own(
         &self,
         target: &Target<'_>,
         mut head: request::Parts,
         body: Unread,
-        account: &AccountId,
+        (account, has_addresses): (&AccountId, bool),
         record: &mut Record,
     ) -> Result<Outcome, Rejection> {
         let place = &target.place;
-        let Some(provider) = self.tenancy_at(place) else {
-            let body = self.through(body)?;
-            let job = self.jobs.asked_for(account, &head.method, place);
-            let response = self.send(target, head, body, job.is_some(), record).await?;
-            return Ok(self.watched(response, job, place));
-        };
-        let body = if may_name_things(&head, place) {
+        let provider = self.tenancy_at(place);
+        let body = if provider.is_some() && may_name_things(&head, place) {
             Ok(self.read(&head, body).await?)
         } else {
             Err(self.through(body)?)
@@ -55,17 +72,21 @@ impl Gateway {
         let (route, none) = (place.route, Bytes::new());
         let text = body.as_ref().map_or(&none, Whole::text);
         let things = self.things_named(&head, place, text)?;
-        let deleted = route.deletes(&head.method, &place.path);
-        let made = route.made(&head.method, &place.path, text);
+        let deleted = provider.and_then(|_| route.deletes(&head.method, &place.path));
+        let made = provider.and_then(|_| route.made(&head.method, &place.path, text));
         self.tenancy.check(account, &things).await?;
 
         let body =
             body.map_or_else(|through| through, |read| read.outgoing(None, &mut head.headers));
-        if provider.tenancy == Tenancy::Strict && route.lists(&head.method, &place.path) {
-            return self.list(target, head, body, (provider, account), record).await;
+        let kept_apart = provider.filter(|provider| provider.tenancy == Tenancy::Strict);
+        if let Some(provider) = kept_apart.filter(|_| route.lists(&head.method, &place.path)) {
+            // Rare and large.
+            let listed = self.list(target, head, body, (provider, account), record);
+            return Box::pin(listed).await;
         }
         let job = self.jobs.asked_for(account, &head.method, place);
-        let is_read = made.is_some() || job.is_some();
+        let is_read_whole = made.is_some() || has_addresses;
+        let is_read = is_read_whole || job.is_some();
         let response = self.send(target, head, body, is_read, record).await?;
         if !response.status().is_success() {
             return Ok(Outcome::Passed(response, Passing::default()));
@@ -73,18 +94,20 @@ impl Gateway {
         if let Some(id) = deleted {
             self.tenancy.forget(account, Thing::of(place.provider.as_str(), &id));
         }
-        let Some(mut made) = made.filter(|_| is_plain_json(response.headers())) else {
+        if !is_read_whole || !is_json(response.headers()) {
             return Ok(self.watched(response, job, place));
-        };
-        let watch = job.and_then(|job| self.jobs.watch(job, route, response.headers()));
+        }
         let (answer, share) = self.whole(response, record).await?;
+        let watch = job.and_then(|job| self.jobs.watch(job, route, answer.headers()));
         if let Some(mut watch) = watch {
             watch.see(answer.body());
             watch.end();
         }
-        made.feed(answer.body());
-        let made = self.tenancy.things(place.provider, route, made.news());
-        self.tenancy.own(account, made).await;
+        if let Some(mut made) = made {
+            made.feed(answer.body());
+            let made = self.tenancy.things(place.provider, route, made.news());
+            self.tenancy.own(account, made).await;
+        }
         Ok(Outcome::Own(answer.map(|body| share.keep(body))))
     }
 
@@ -159,25 +182,31 @@ impl Gateway {
         body.decoded(&head.headers, limits.metered_body, budget)
     }
 
-    /// A provider's answer, read whole, and its share of the memory for bodies.
+    /// A provider's answer, read whole; without its coding, if it has one that it was asked not to have. And its share of the
+    /// memory for bodies.
     async fn whole(
         &self,
         response: Response<Incoming>,
         record: &Record,
     ) -> Result<(Response<Bytes>, Budgeted), Rejection> {
         let (mut head, body) = response.into_parts();
-        if Coding::of(&head.headers) != Ok(None) {
-            tracing::warn!("a provider has compressed an answer that it was asked not to compress");
-            return Err(Rejection::UpstreamAway);
-        }
-        let body = Unread::new(body);
-        let read = read_whole(body, ANSWER_BYTES_MAX, record.pause, &self.bodies).await;
-        let whole = read.map_err(|error| match error {
-            Rejection::BodiesTooLarge => error,
-            _ => Rejection::UpstreamAway,
+        let (body, budget) = (Unread::new(body), &self.bodies);
+        let read = async {
+            let body = read_whole(body, ANSWER_BYTES_MAX, record.pause, budget).await?;
+            body.decoded(&head.headers, ANSWER_BYTES_MAX, budget)
+        };
+        let whole = read.await.map_err(|error| {
+            if matches!(error, Rejection::BodiesTooLarge) {
+                return error;
+            }
+            tracing::warn!("a provider's answer can't be read whole, and is kept back");
+            Rejection::UpstreamAway
         })?;
         head.headers.remove(CONTENT_LENGTH);
-        let (body, share) = whole.into_parts();
+        if head.headers.remove(CONTENT_ENCODING).is_some() {
+            head.headers.remove(ETAG);
+        }
+        let (body, share) = whole.into_text();
         Ok((Response::from_parts(head, body), share))
     }
 }
@@ -189,8 +218,9 @@ fn may_name_things(head: &request::Parts, place: &Place<'_>) -> bool {
     matches!(head.method.as_str(), "POST" | "PUT" | "PATCH") && !is_upload
 }
 
-fn is_plain_json(headers: &HeaderMap) -> bool {
-    Coding::of(headers) == Ok(None) && has_token(headers, &CONTENT_TYPE, "application/json")
+/// Whether it is JSON in a coding that can be read.
+fn is_json(headers: &HeaderMap) -> bool {
+    Coding::of(headers).is_ok() && has_token(headers, &CONTENT_TYPE, "application/json")
 }
 
 /// The same head once more.

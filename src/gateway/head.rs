@@ -27,10 +27,10 @@ pub fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
 
 /// Whether a header lists `token`, alone or before a parameter.
 pub fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
-    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-    values
-        .flat_map(|value| value.split([',', ';']))
-        .any(|value| value.trim().eq_ignore_ascii_case(token))
+    headers.get_all(name).iter().any(|value| {
+        let mut listed = value.as_bytes().split(|byte| matches!(byte, b',' | b';'));
+        listed.any(|listed| listed.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+    })
 }
 
 /// What is looked at to find a request's place.

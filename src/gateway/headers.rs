@@ -1,10 +1,18 @@
 //! The `x-credits-*` headers of a metered answer.
 
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::config::Headers;
 use crate::credit::{Credits, Funds, Id};
 use crate::statement::rfc3339;
+
+static REQUEST_ID: HeaderName = HeaderName::from_static("x-credits-request-id");
+static CHARGED: HeaderName = HeaderName::from_static("x-credits-charged");
+static HELD: HeaderName = HeaderName::from_static("x-credits-held");
+static REMAINING: HeaderName = HeaderName::from_static("x-credits-remaining");
+static PLAN_REMAINING: HeaderName = HeaderName::from_static("x-credits-plan-remaining");
+static PURCHASED_REMAINING: HeaderName = HeaderName::from_static("x-credits-purchased-remaining");
+static RESET: HeaderName = HeaderName::from_static("x-credits-reset");
 
 /// What a metered answer tells of credits.
 pub struct Told {
@@ -24,25 +32,25 @@ impl Told {
     /// Writes what `switches` allow into `headers`. After a hold that was given back (`!did_work`) only the sum is known:
     /// what lies in which lot again is for `GET /credits` to say. Without a hold the price is not charged yet.
     pub fn write(&self, switches: Headers, did_work: bool, headers: &mut HeaderMap) {
-        let mut put = |on: bool, name: &'static str, value: String| {
+        let mut put = |on: bool, name: &HeaderName, value: String| {
             if on && let Ok(value) = HeaderValue::try_from(value) {
                 headers.insert(name, value);
             }
         };
-        put(switches.request_id, "x-credits-request-id", self.id.to_string());
+        put(switches.request_id, &REQUEST_ID, self.id.to_string());
         let is_final = self.is_final && self.funds.is_some();
-        let amount = if is_final { "x-credits-charged" } else { "x-credits-held" };
+        let amount = if is_final { &CHARGED } else { &HELD };
         put(switches.charged, amount, self.amount.to_string());
         let Some(funds) = self.funds else { return };
         let remaining = funds.spendable().saturating_add(self.returned);
-        put(switches.remaining, "x-credits-remaining", remaining.to_string());
+        put(switches.remaining, &REMAINING, remaining.to_string());
         if did_work {
-            put(switches.plan_remaining, "x-credits-plan-remaining", funds.plan.to_string());
+            put(switches.plan_remaining, &PLAN_REMAINING, funds.plan.to_string());
             let purchased = funds.purchased.to_string();
-            put(switches.purchased_remaining, "x-credits-purchased-remaining", purchased);
+            put(switches.purchased_remaining, &PURCHASED_REMAINING, purchased);
         }
         if let Some(reset) = funds.plan_end.and_then(rfc3339) {
-            put(switches.reset, "x-credits-reset", reset);
+            put(switches.reset, &RESET, reset);
         }
     }
 }

@@ -4,16 +4,19 @@ use std::time::{Duration, Instant};
 
 use http::request;
 
-use super::Gateway;
 use super::auth::Caller;
+use super::peek::Peek;
 use super::record::Record;
 use super::rejection::Rejection;
-use super::tenancy;
-use crate::credit::{AccountId, Claims, Credits, Funds, Id, Operation, Period, Refusal, Repeated};
+use super::{Gateway, Target, tenancy};
+use crate::credit::{
+    AccountId, Claims, Credits, Funds, Id, Operation, Period, Price, Refusal, Repeated,
+};
 use crate::directory::Check;
 use crate::ledger::owned::Thing;
 use crate::ledger::{Call, Claimed, LedgerError};
 use crate::metrics::{HoldOutcome, LedgerResult};
+use crate::policy::Terms;
 
 /// How long the ledger may take for a hold. The guard gives back what may have been reserved in spite of it.
 const HOLD_LIMIT: Duration = Duration::from_secs(5);
@@ -43,6 +46,23 @@ enum Answered {
 }
 
 impl Gateway {
+    /// What the work costs that a request asks for.
+    pub(super) fn quote(
+        &self,
+        terms: Terms,
+        target: &Target<'_>,
+        peek: &Peek,
+        feature: Option<&str>,
+    ) -> Result<Price, Rejection> {
+        let models: Vec<&str> = peek.model.iter().chain(&peek.others).map(String::as_str).collect();
+        let quoted = target.place.quote(terms, &self.config.prices, &models, feature);
+        let unpriced = || {
+            let operation = target.place.route.operation.as_str();
+            if models.is_empty() { operation.to_owned() } else { models.join("`, `") }
+        };
+        quoted.map(|quoted| quoted.price).ok_or_else(|| Rejection::NoPrice { model: unpriced() })
+    }
+
     /// Reserves `price` if the account owns all of `things`, or says why not. A caller whose record has changed since it was
     /// read is identified anew. `claims`: other calls to which it may belong.
     pub(super) async fn hold(

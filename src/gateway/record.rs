@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use http::{Method, StatusCode};
 
+use super::auth::Caller;
 use super::charging::Bill;
 use super::upstream::Tries;
 use crate::credit::{AccountId, Credits, Feature, Id};
@@ -79,6 +80,12 @@ pub struct Record {
 }
 
 impl Record {
+    /// It is known who calls.
+    pub fn called_by(&mut self, caller: &Caller) {
+        self.account = Some(caller.record.account.clone());
+        self.key = Some(caller.key.key.id.clone());
+    }
+
     /// The notes on a request that has just arrived.
     pub fn new(id: Id, method: Method, metrics: Arc<Metrics>) -> Self {
         let in_flight = metrics.request_started();

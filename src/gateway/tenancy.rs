@@ -127,6 +127,8 @@ impl Tenancy {
             if let Err(error) = tenancy.0.ledger.forget(&account, thing).await {
                 tracing::warn!(%account, %error, "a deleted thing is still written down as the account's");
             }
+            // Whoever has asked meanwhile may have heard that it is there.
+            tenancy.0.known.remove(&(account, thing));
         });
     }
 

@@ -158,6 +158,11 @@ impl Upstream {
         Ok(Self { settings, addresses: addresses? })
     }
 
+    /// The key at the provider's own address.
+    pub fn key(&self) -> Option<&[u8]> {
+        self.addresses.first()?.key()
+    }
+
     /// Sends a call and waits for the head of its answer; notes in `tries` how that went. Where all addresses fail, the
     /// last answer that came is passed on.
     pub async fn send(

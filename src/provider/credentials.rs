@@ -24,6 +24,9 @@ const SUBPROTOCOL: &str = "openai-insecure-api-key.";
 /// Elements with which it names the organisation and the project of a key that is not the provider's.
 const OWNERS: [&str; 2] = ["openai-organization.", "openai-project."];
 
+/// The parameter of a query in which the gateway itself has put what stands for a key, where none is sent.
+pub const TICKET: &str = "creditgate_ticket";
+
 /// Why no key could be read. Both are answered with 401.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CredentialError {
@@ -53,13 +56,15 @@ pub fn credentials<'a>(
     Ok(found)
 }
 
-/// The query without its `key` parameters, so that they are neither forwarded nor logged. All other bytes stay.
+/// The query without keys and tickets, so that they are neither forwarded nor logged. All other bytes stay.
 pub fn query_without_key(query: &str) -> Cow<'_, str> {
-    if !names_key(query) {
+    let is_kept = |pair: &&str| {
+        percent_decoded(name_of_pair(pair)).is_none_or(|name| name != "key" && name != TICKET)
+    };
+    if query.split('&').all(|pair| is_kept(&pair)) {
         return Cow::Borrowed(query);
     }
-    let kept: Vec<&str> = query.split('&').filter(|pair| key_of_pair(pair).is_none()).collect();
-    Cow::Owned(kept.join("&"))
+    Cow::Owned(query.split('&').filter(is_kept).collect::<Vec<_>>().join("&"))
 }
 
 /// The protocols that a WebSocket's client offers, without what is told only to the gateway; nothing if none are left.
@@ -106,6 +111,10 @@ fn in_query(query: &str) -> impl Iterator<Item = Candidate<'_>> {
         let visible = key.bytes().all(|byte| byte.is_ascii_graphic());
         visible.then_some(key).ok_or(CredentialError::NotText)
     })
+}
+
+fn name_of_pair(pair: &str) -> &str {
+    pair.split('=').next().unwrap_or_default()
 }
 
 /// The value of a query pair, still encoded, if the pair's name is `key` however it is encoded.
@@ -206,6 +215,8 @@ mod tests {
             ("a=%2f&key=k1&b=+&&c", "a=%2f&b=+&&c"),
             ("key=k1&%6bey=k2&x=1", "x=1"),
             ("keys=1&xkey=2&=key", "keys=1&xkey=2&=key"),
+            ("upload_id=A&creditgate_ticket=t&b", "upload_id=A&b"),
+            ("%63reditgate_ticket", ""),
             ("", ""),
         ] {
             assert_eq!(query_without_key(query), without, "{query}");

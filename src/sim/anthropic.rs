@@ -1,13 +1,35 @@
-//! What Anthropic would be asked for: messages, at once and as named events, and the models.
+//! What Anthropic would be asked for: messages, at once, as named events and in batches, and the models.
 
 use bytes::Bytes;
+use http::StatusCode;
 use serde_json::{Value, json};
 
+use super::batches::Batches;
 use super::content::{Answer, Events, MODELS, event, pieces, tokens};
 use super::request::Request;
 
 /// Answers a request to the route `pattern`; nothing if it is none of those that have an answer of their own.
-pub(super) fn answer(request: &Request, pattern: &str) -> Option<Answer> {
+pub(super) fn answer(
+    request: &Request,
+    pattern: &str,
+    batches: &Batches,
+) -> Result<Option<Answer>, (StatusCode, String)> {
+    let no_batch = || (StatusCode::NOT_FOUND, "No such batch, or too many.".to_owned());
+    let mut rest = request.path().rsplit('/');
+    let (last, before) = (rest.next().unwrap_or_default(), rest.next().unwrap_or_default());
+    let batch = match (request.head.method.as_str(), pattern) {
+        ("POST", "/v1/messages/batches") => batches.create(request),
+        ("GET", "/v1/messages/batches") => Some(batches.list(request)),
+        ("GET", "/v1/messages/batches/{message_batch_id}") => batches.retrieve(request, last),
+        ("DELETE", "/v1/messages/batches/{message_batch_id}") => batches.delete(last),
+        ("POST", "/v1/messages/batches/{message_batch_id}/cancel") => batches.cancel(before),
+        ("GET", "/v1/messages/batches/{message_batch_id}/results") => batches.results(before),
+        (_, pattern) => return Ok(message_or_model(request, pattern)),
+    };
+    batch.map(Some).ok_or_else(no_batch)
+}
+
+fn message_or_model(request: &Request, pattern: &str) -> Option<Answer> {
     Some(match (request.head.method.as_str(), pattern) {
         ("POST", "/v1/messages") if request.streams() => Answer::Events(events(request)),
         ("POST", "/v1/messages") => {

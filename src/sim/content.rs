@@ -1,6 +1,7 @@
 //! What the simulated provider says, and what it counts.
 
 use bytes::Bytes;
+use http::{HeaderName, HeaderValue};
 use serde_json::Value;
 
 use super::request::Request;
@@ -33,6 +34,8 @@ pub(super) enum Answer {
     List(Events),
     /// Some other body, in pieces.
     Raw(&'static str, Vec<Bytes>),
+    /// One of the others, with headers of its own.
+    Headed(Vec<(HeaderName, HeaderValue)>, Box<Answer>),
 }
 
 /// The tokens of a request and its answer.
@@ -43,6 +46,13 @@ pub(super) struct Tokens {
     pub(super) output: u64,
     /// Of the output.
     pub(super) reasoning: u64,
+}
+
+impl Answer {
+    /// A body of no bytes.
+    pub(super) fn empty() -> Self {
+        Self::Raw("text/plain; charset=utf-8", vec![Bytes::new()])
+    }
 }
 
 impl Events {
@@ -101,6 +111,11 @@ pub(super) fn tokens(request: &Request, answer: &str) -> Tokens {
         cached: request.switches.cached_tokens,
         reasoning: request.switches.reasoning_tokens,
     }
+}
+
+/// The tokens of all strings in a value.
+pub(super) fn text_tokens(value: &Value) -> u64 {
+    text_length(value).div_ceil(CHARACTERS_PER_TOKEN)
 }
 
 /// What is reported of a request, unless it is to be left out.

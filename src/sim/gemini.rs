@@ -1,16 +1,41 @@
 //! What Google's Gemini API would be asked for: contents, at once, as server-sent events and as one list; embeddings,
-//! counts and the models.
+//! counts, files and the models.
 
 use bytes::Bytes;
+use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::content::{Answer, Events, MODELS, pieces, tokens};
 use super::request::Request;
+use super::uploads::Uploads;
 use super::vectors::vector;
 use crate::provider::Route;
 
 /// Answers a request to `route`; nothing if it is none of those that have an answer of their own.
-pub(super) fn answer(request: &Request, route: &Route) -> Option<Answer> {
+pub(super) fn answer(
+    request: &Request,
+    route: &Route,
+    uploads: &Uploads,
+) -> Result<Option<Answer>, (StatusCode, String)> {
+    if let Some(answer) = work(request, route) {
+        return Ok(Some(answer));
+    }
+    let name = request.path().rsplit('/').next().unwrap_or_default();
+    let name = name.split(':').next().unwrap_or_default();
+    let file = match (request.head.method.as_str(), route.pattern) {
+        ("POST" | "PUT", pattern) if pattern.starts_with("/upload/") => {
+            return uploads.upload(request);
+        }
+        ("GET", "/{version}/files") => Some(uploads.list(request)),
+        ("GET", "/{version}/files/{id}") => uploads.retrieve(request, name),
+        ("DELETE", "/{version}/files/{id}") => uploads.delete(name),
+        ("GET", pattern) if pattern.ends_with("/files/{id}:download") => uploads.content(name),
+        (_, _) => return Ok(None),
+    };
+    file.map(Some).ok_or_else(|| (StatusCode::NOT_FOUND, "No such file.".to_owned()))
+}
+
+fn work(request: &Request, route: &Route) -> Option<Answer> {
     let verb = route.pattern.rsplit_once(':').map_or("", |(_, verb)| verb);
     Some(match (request.head.method.as_str(), verb, route.pattern) {
         ("POST", "generateContent", _) => {

@@ -1,7 +1,7 @@
 //! A request to the simulated provider, read whole.
 
 use bytes::Bytes;
-use http::header::UPGRADE;
+use http::header::{HOST, UPGRADE};
 use http::request::Parts;
 use http_body_util::{BodyDataStream, Full};
 use multer::Multipart;
@@ -22,7 +22,8 @@ const SPOKEN: [Dialect; 3] = [Dialect::OpenAi, Dialect::Anthropic, Dialect::Gemi
 /// What was asked, in the words of the dialect.
 pub(super) struct Request {
     pub(super) head: Parts,
-    pub(super) body_bytes: usize,
+    /// The body as it came.
+    pub(super) body: Bytes,
     /// The body, or `null` if it is not JSON.
     pub(super) json: Value,
     /// The parts of a form.
@@ -74,12 +75,18 @@ impl Request {
         hash.update(head.uri.path().as_bytes());
         hash.update(&body);
         let id = hex(&hash.finalize()[..8]);
-        let body_bytes = body.len();
-        Ok(Self { head, body_bytes, json, form, model, switches, dialect, placed, id })
+        Ok(Self { head, body, json, form, model, switches, dialect, placed, id })
     }
 
     pub(super) fn path(&self) -> &str {
         self.head.uri.path()
+    }
+
+    /// The host and port by which the provider was found.
+    pub(super) fn host(&self) -> &str {
+        let host = || self.head.headers.get(HOST)?.to_str().ok();
+        let authority = self.head.uri.authority().map(http::uri::Authority::as_str);
+        authority.or_else(host).unwrap_or_default()
     }
 
     pub(super) fn model(&self) -> &str {

@@ -11,6 +11,7 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use serde_json::json;
 
+use super::batches::Batches;
 use super::coded::{self, encoded};
 use super::content::Answer;
 use super::control::{Exchange, Log};
@@ -18,17 +19,20 @@ use super::files::Files;
 use super::request::{self, Request};
 use super::script::Script;
 use super::switches::{Point, Switches};
+use super::uploads::{Uploads, is_upload};
 use super::{anthropic, gemini, openai, socket};
 use crate::provider::{Class, Dialect, Placed, Refusal};
 
 /// Longest request body read.
 const BODY_BYTES_MAX: usize = 64 << 20;
 
-/// The simulated provider's state: what it was asked, and the files it keeps.
+/// The simulated provider's state: what it was asked, and what it keeps.
 #[derive(Debug, Default)]
 pub(super) struct Provider {
     log: Arc<Log>,
     files: Files,
+    uploads: Uploads,
+    batches: Batches,
     requests: AtomicU64,
 }
 
@@ -48,7 +52,7 @@ impl Provider {
         }
         let exchange = self.log.begin(&head);
         let dialect = request::dialect(&head);
-        let authorised = has_key(dialect, &head);
+        let authorised = has_key(dialect, &head) || is_upload(&head);
         let normal = Switches::default();
         let Ok(body) = Limited::new(body, BODY_BYTES_MAX).collect().await else {
             let message = "The request body could not be read, or is too large.";
@@ -64,7 +68,7 @@ impl Provider {
                 return self.refuse(dialect, StatusCode::BAD_REQUEST, &message, &normal, exchange);
             }
         };
-        exchange.asked(request.body_bytes, request.model.as_deref());
+        exchange.asked(request.body.len(), request.model.as_deref());
         if !authorised {
             let message = "You didn't provide an API key. Send any, where the API wants it.";
             return self.refuse(dialect, StatusCode::UNAUTHORIZED, message, &normal, exchange);
@@ -107,9 +111,9 @@ impl Provider {
             .as_ref()
             .map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()))?;
         let found = if route.language == Dialect::Anthropic {
-            anthropic::answer(request, route.pattern)
+            anthropic::answer(request, route.pattern, &self.batches)?
         } else if route.language == Dialect::Gemini {
-            gemini::answer(request, route)
+            gemini::answer(request, route, &self.uploads)?
         } else {
             openai::answer(request, path, route.pattern, &self.files)?
         };
@@ -158,6 +162,11 @@ impl Provider {
         exchange: Exchange,
     ) -> Response<Script> {
         let (content_type, pieces) = match answer {
+            Answer::Headed(headers, answer) => {
+                let mut response = self.send(dialect, *answer, switches, exchange);
+                response.headers_mut().extend(headers);
+                return response;
+            }
             Answer::Json(_) if switches.silent => ("application/json", (0, Vec::new())),
             Answer::Json(json) => ("application/json", whole(json.to_string().into(), switches)),
             Answer::Events(events) => {

@@ -5,6 +5,7 @@
 mod core;
 mod harness;
 
+mod addresses;
 mod around;
 mod claims;
 mod crash;

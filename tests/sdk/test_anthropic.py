@@ -146,6 +146,31 @@ def test_a_client_that_leaves_before_any_output_is_not_charged(demo, claude):
     assert demo.settled()["remaining"] == CREDITS
 
 
+@pytest.mark.parametrize("path", ["", "/v1", "/anthropic"])
+def test_the_results_of_a_batch_come_through_the_gateway(demo, claude, path):
+    hello = [{"role": "user", "content": "Hello"}]
+    params = {"model": "sim-small", "max_tokens": 64, "messages": hello}
+    client = claude(base_url=demo.gateway + path)
+    batches = client.messages.batches
+    made = batches.create(requests=[{"custom_id": name, "params": params} for name in ("one", "two")])
+    assert (made.processing_status, made.results_url) == ("in_progress", None)
+    batch = batches.retrieve(made.id)
+    assert batch.processing_status == "ended"
+    assert batch.results_url == f"{demo.gateway}/anthropic/v1/messages/batches/{made.id}/results"
+    assert [(one.id, one.results_url) for one in batches.list()] == [(batch.id, batch.results_url)]
+    results = list(batches.results(made.id))
+    assert [one.custom_id for one in results] == ["one", "two"]
+    assert results[0].result.message.content[0].text == WORDS
+    assert demo.asked()[-1]["path"] == f"/v1/messages/batches/{made.id}/results"
+    for refused in (lambda other: other.results(made.id), lambda other: other.retrieve(made.id)):
+        with pytest.raises(anthropic.NotFoundError):
+            refused(claude("broke").messages.batches)
+    # Who knows the address has no more than who doesn't.
+    with pytest.raises(anthropic.NotFoundError):
+        claude("broke").get(batch.results_url, cast_to=object)
+    assert demo.spent() == 1
+
+
 def test_administration_is_refused(demo, claude):
     with pytest.raises(anthropic.PermissionDeniedError):
         claude().get("/v1/organizations/users", cast_to=object)

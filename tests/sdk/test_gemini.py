@@ -1,5 +1,11 @@
 """The `google-genai` package through the gateway: what works, what it costs, and what it raises when it is refused."""
 
+import asyncio
+import base64
+import hashlib
+import io
+import random
+
 import openai
 import pytest
 from google import genai
@@ -164,6 +170,59 @@ def test_an_ephemeral_token_is_refused(demo, gemini):
         client.auth_tokens.create(config=types.CreateAuthTokenConfig(uses=1))
     assert refused.value.code == 403
     assert demo.asked() == []
+
+
+def _sizes():
+    # The package sends pieces of 8 MiB.
+    return pytest.mark.parametrize("size", [7, 20 << 20], ids=["one piece", "three pieces"])
+
+
+def _is_whole(file: types.File, content: bytes) -> bool:
+    return base64.b64decode(file.sha256_hash) == hashlib.sha256(content).digest()
+
+
+def _assert_passed_here(demo, pieces: int):
+    """Each piece has come to the provider, with its key and without anything of the gateway's."""
+    records = [record for record in demo.asked() if record["path"].startswith("/upload/")]
+    assert len(records) == 1 + pieces
+    assert demo.answered() >= len(records)
+    for record in records:
+        assert record["headers"]["x-goog-api-key"] == "...-key", "masked but for its end"
+        assert "ticket" not in record["path"]
+    assert demo.spent() == 0
+    log = demo.log.read_text()
+    assert "ticket" not in log and "upload_id" not in log and demo.key() not in log
+
+
+@_sizes()
+@pytest.mark.parametrize("path", ["", "/gemini/v1beta"])
+def test_a_file_is_uploaded_through_the_gateway(demo, gemini, path, size):
+    content = random.Random(7).randbytes(size)
+    client = gemini(http_options={"base_url": demo.gateway + path})
+    file = client.files.upload(file=io.BytesIO(content), config={"mime_type": "text/plain"})
+    assert _is_whole(file, content)
+    assert client.files.get(name=file.name).size_bytes == size
+    assert file.name in [one.name for one in client.files.list()]
+    with pytest.raises(errors.ClientError) as refused:
+        gemini("broke").files.get(name=file.name)
+    assert refused.value.code == 404
+    _assert_passed_here(demo, pieces=1 if size < 8 << 20 else 3)
+    client.files.delete(name=file.name)
+
+
+@_sizes()
+def test_a_file_is_uploaded_by_the_client_that_awaits(demo, gemini, tmp_path, size):
+    content = random.Random(7).randbytes(size)
+    path = tmp_path / "notes.txt"
+    path.write_bytes(content)
+    client = gemini()
+
+    async def upload() -> types.File:
+        async with client.aio as aio:
+            return await aio.files.upload(file=path)
+
+    assert _is_whole(asyncio.run(upload()), content)
+    _assert_passed_here(demo, pieces=1 if size < 8 << 20 else 3)
 
 
 def test_settings_may_come_from_the_environment(demo, monkeypatch):

@@ -107,6 +107,11 @@ impl Address {
         self.base.path()
     }
 
+    /// The key, if it needs one.
+    pub fn key(&self) -> Option<&[u8]> {
+        self.key.as_ref().map(|key| key.plain.as_bytes())
+    }
+
     /// Puts the key where `credential` says, if the address needs one.
     pub fn write_key(&self, credential: Credential, headers: &mut HeaderMap) {
         if let Some(key) = &self.key {

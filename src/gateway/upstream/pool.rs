@@ -70,7 +70,8 @@ impl Pool {
             return Ok(open);
         }
         let too_slow = |_| format!("no connection within {:?}", self.limit).into();
-        timeout(self.limit, self.open(lane, new)).await.map_err(too_slow).flatten()
+        // Boxed, as it is rare and big: each request's future has room for what it may await.
+        timeout(self.limit, Box::pin(self.open(lane, new))).await.map_err(too_slow).flatten()
     }
 
     /// A connection that failed is not used again.

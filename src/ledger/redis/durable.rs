@@ -120,5 +120,5 @@ pub(super) async fn send(
         Some(Value::ServerError(_)) | None => Err(0),
         Some(_) => wait.fulfilled(&waited.unwrap_or(Value::Nil)),
     };
-    waited.map(|()| reply).map_err(|had| Failure::TooFew { had, wait })
+    waited.map(|()| reply).map_err(|had| Failure::TooFew(wait.complaint(had)))
 }

@@ -131,7 +131,6 @@ impl Functions {
     }
 
     /// One operation, if each of `things` stands at one of `places`.
-    #[expect(clippy::too_many_arguments, reason = "the words of one command, in their order")]
     pub(super) fn apply_if_owned(
         &self,
         (account, id): (&AccountId, Id),

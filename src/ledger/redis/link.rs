@@ -13,7 +13,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout_at};
 
 use super::dial::Dialer;
-use super::durable::{self, Acknowledgement, Wait};
+use super::durable::{self, Acknowledgement};
 use super::map::Map;
 use super::node::{Node, Present};
 use super::pipe::Pipe;
@@ -44,10 +44,7 @@ pub(super) enum Request<'a> {
 pub(super) enum Failure {
     Redis(RedisError),
     /// The step was carried out, and too few have it.
-    TooFew {
-        had: u64,
-        wait: Wait,
-    },
+    TooFew(String),
 }
 
 pub(super) struct Link {
@@ -132,15 +129,13 @@ impl Link {
     pub(super) async fn ask(&self, key: &str, request: Request<'_>) -> Result<Value, LedgerError> {
         let deadline = Instant::now() + self.patience;
         let mut may_have_begun = None;
-        let (mut redirected, mut is_second, mut pause) = (None, false, SHORT_PAUSE);
-        let mut loads = 0;
+        let (mut redirected, mut is_second, mut loads, mut pause) = (None, false, 0, SHORT_PAUSE);
         loop {
             let owner = || self.map().owner(key);
             let Some(node) = redirected.as_ref().map(|(node, _)| Arc::clone(node)).or_else(owner)
             else {
-                return Err(LedgerError::Unavailable(format!(
-                    "no server of its cluster has {key}"
-                )));
+                let nobody = format!("no server of its cluster has {key}");
+                return Err(LedgerError::Unavailable(nobody));
             };
             let asking = redirected.take().is_some_and(|(_, asking)| asking);
             let Some(present) = node.present() else {
@@ -152,9 +147,7 @@ impl Link {
             let error = match self.send(&node, present, asking, (key, request)).await {
                 Ok(value) => return Ok(value),
                 Err(Failure::Redis(error)) => error,
-                Err(Failure::TooFew { had, wait }) => {
-                    return Err(LedgerError::Unknown(wait.complaint(had)));
-                }
+                Err(Failure::TooFew(complaint)) => return Err(LedgerError::Unknown(complaint)),
             };
             let verdict = Verdict::of(&error, &node.place.host);
             let error = error.to_string();
@@ -200,7 +193,7 @@ impl Link {
                 | Verdict::Refused => {
                     return Err(unanswered(may_have_begun, error));
                 }
-                Verdict::Unclear => return Err(LedgerError::Unknown(error).into()),
+                Verdict::Unclear => return Err(LedgerError::Unknown(error)),
             }
         }
     }
@@ -226,7 +219,10 @@ impl Link {
             Request::Once(command) => once(present.pipe(), command, asking).await,
             Request::Durable(command) => match self.acknowledgement.of(&present) {
                 None => once(present.pipe(), command, asking).await,
-                Some(wait) => durable::send(&self.dialer, node, wait, asking, (key, command)).await,
+                Some(wait) => {
+                    let sent = durable::send(&self.dialer, node, wait, asking, (key, command));
+                    Box::pin(sent).await
+                }
             },
             Request::Many(commands) => {
                 present.pipe().ask_all(commands).await.map(Value::Array).map_err(Failure::Redis)

@@ -16,7 +16,12 @@ pub struct Canned {
 impl Canned {
     /// Answers with `answer` and closes the connection.
     pub async fn start(answer: &'static [u8]) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_at(([127, 0, 0, 1], 0).into(), answer).await
+    }
+
+    /// The same at an address that the answer may name.
+    pub async fn start_at(address: SocketAddr, answer: &'static [u8]) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let heads = Arc::new(Mutex::new(Vec::new()));
         let noted = Arc::clone(&heads);

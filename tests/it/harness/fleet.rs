@@ -32,8 +32,8 @@ impl Fleet {
     /// A gateway for each of the addresses at which the server may be reached.
     pub async fn on(setup: Setup, redis: RedisServer, ledgers: &[String]) -> Self {
         let provider = Provider::start().await;
-        let base = format!("'http://{}/v1'", provider.address);
-        let setup = setup.set("provider.openai.base_url", &base);
+        let mut setup = setup;
+        setup.find_providers_at(provider.address);
         setup.prepare(&redis.url()).await;
         let books = Books::open(&redis.url()).await;
         let folder = tempfile::Builder::new().prefix("creditgate-it-").tempdir().unwrap();

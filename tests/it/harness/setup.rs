@@ -79,9 +79,9 @@ impl Setup {
             .set("plan_defaults.concurrency", "1000")
     }
 
-    /// A setting of the configuration, as `table.key`, with its value in TOML.
+    /// A setting of the configuration, as `table.key` or `key`, with its value in TOML.
     pub fn set(mut self, setting: &str, value: &str) -> Self {
-        let (table, key) = setting.rsplit_once('.').unwrap();
+        let (table, key) = setting.rsplit_once('.').unwrap_or(("", setting));
         let table = self.settings.entry(table.to_owned()).or_default();
         table.insert(key.to_owned(), value.to_owned());
         self
@@ -172,11 +172,7 @@ impl Setup {
         let upstream = self.upstream.unwrap_or(provider.address);
         let listen = self.listen;
         let mut setup = self;
-        let openai = setup.settings.entry("provider.openai".to_owned()).or_default();
-        openai.entry("base_url".to_owned()).or_insert(format!("'http://{upstream}/v1'"));
-        for table in setup.settings.iter_mut().filter(|(name, _)| name.starts_with("provider.")) {
-            table.1.entry("base_url".to_owned()).or_insert_with(|| format!("'http://{upstream}'"));
-        }
+        setup.find_providers_at(upstream);
         for (number, (address, key)) in setup.fallbacks.iter().enumerate() {
             let file = folder.path().join(format!("key-{number}"));
             std::fs::write(&file, key).unwrap();
@@ -202,11 +198,23 @@ impl Setup {
         World { provider, gateway, launch, _folder: folder }
     }
 
+    /// Providers whose address is not said are at this one.
+    pub(super) fn find_providers_at(&mut self, address: SocketAddr) {
+        let openai = self.settings.entry("provider.openai".to_owned()).or_default();
+        openai.entry("base_url".to_owned()).or_insert(format!("'http://{address}/v1'"));
+        for table in self.settings.iter_mut().filter(|(name, _)| name.starts_with("provider.")) {
+            table.1.entry("base_url".to_owned()).or_insert_with(|| format!("'http://{address}'"));
+        }
+    }
+
     /// The configuration, as text.
     pub(super) fn config(&self) -> String {
         let mut text = String::new();
         for (table, keys) in &self.settings {
-            writeln!(text, "[{table}]").unwrap();
+            // The top level comes first.
+            if !table.is_empty() {
+                writeln!(text, "[{table}]").unwrap();
+            }
             for (key, value) in keys {
                 writeln!(text, "{key} = {value}").unwrap();
             }

@@ -134,6 +134,24 @@ for (const [name, sdk] of Object.entries(packages)) {
   });
 }
 
+test("the results of a batch of Anthropic's come through the gateway", () =>
+  withDemo(async (demo) => {
+    const { batches } = new Anthropic({ baseURL: demo.gateway, apiKey: demo.key() }).messages;
+    const params = { model: "sim-small", max_tokens: 64, messages };
+    const { id } = await batches.create({ requests: ["one", "two"].map((custom_id) => ({ custom_id, params })) });
+    const batch = await batches.retrieve(id);
+    assert.equal(batch.results_url, `${demo.gateway}/anthropic/v1/messages/batches/${id}/results`);
+    const results = [];
+    for await (const one of await batches.results(id)) results.push([one.custom_id, one.result.message.content[0].text]);
+    assert.deepEqual(results, [["one", WORDS], ["two", WORDS]]);
+    assert.equal((await demo.asked()).at(-1), `/v1/messages/batches/${id}/results`);
+    const others = new Anthropic({ baseURL: demo.gateway, apiKey: demo.key("broke") });
+    for (const refused of [() => others.messages.batches.results(id), () => others.get(batch.results_url)]) {
+      await assert.rejects(refused, (error) => error.status === 404);
+    }
+    assert.equal(await demo.spent(), 1);
+  }));
+
 /** Each package with a model that is priced by its tokens, and an answer that is compressed though nobody asked for it. */
 const metered = {
   openai: {

@@ -20,6 +20,9 @@ pub(super) struct Replies {
 impl Replies {
     /// The next reply, if all of it has come.
     pub(super) fn next(&mut self) -> RedisResult<Option<Value>> {
+        if self.read.is_empty() {
+            return Ok(None);
+        }
         if !self.is_within
             && let Some((reply, length)) = words(&self.read)
         {
