@@ -74,11 +74,12 @@ def take_turns(world, order, targets, rounds, **options):
 def cpu(world, quick):
     """CPU time of a request at saturation."""
     provider, redis = world.provider(), world.redis()
-    targets = {"nginx": world.nginx(provider), "lua": world.nginx(provider, redis),
+    targets = {"nginx": world.nginx(provider), "lua": world.nginx(provider, redis), "haproxy": world.haproxy(provider),
+               "plain": world.plain_proxy(provider),
                "creditgate": world.creditgate(provider, world.redis()).open_accounts()}
     rows = []
     for connections in (64, 256):
-        order = ["nginx", "creditgate", "nginx", "lua", "nginx"]
+        order = ["nginx", "creditgate", "nginx", "lua", "nginx", "haproxy", "nginx", "plain", "nginx"]
         rounds = take_turns(world, order, targets, 3 if quick else 15, connections=connections, millis=600)
         targets["creditgate"].check_charges()
         spent = lambda report: report["cpu"]
@@ -88,7 +89,10 @@ def cpu(world, quick):
         at = f"saturated, {connections} connections"
         rows.append(at_most(f"CPU a request ÷ nginx without metering ({at})", 1.00, ours, note=note, raw=rounds))
         pairs = [our / their for our, their in zip(ours, theirs)]
-        rows.append(at_most(f"CPU a request ÷ nginx + Lua + Redis ({at})", 0.50, pairs))
+        beside = ", ".join(f"{name} {statistics.median(ratios(rounds, target, 'nginx', spent)):.2f}" for name, target in
+                           (("nginx + Lua + Redis", "lua"), ("HAProxy", "haproxy"), ("minimal hyper", "plain")))
+        rows.append(at_most(f"CPU a request ÷ nginx + Lua + Redis ({at})", 0.50, pairs,
+                            note=f"÷ nginx without metering: {beside}"))
     return rows
 
 

@@ -18,6 +18,7 @@ LUA_REDIS = Path("/usr/share/lua/5.1/nginx/redis.lua")
 # A program or file that is needed, and Debian's package that has it.
 NEEDED = {
     "nginx": "nginx",
+    "haproxy": "haproxy",
     "redis-server": "redis-server",
     "taskset": "util-linux",
     "setpriv": "util-linux",

@@ -135,6 +135,13 @@ class World:
         conf.write_text(text)
         return self.start(name, [*wrapper, "nginx", "-e", "stderr", "-c", conf], port, cpu=cpu)
 
+    def haproxy(self, provider, cpu=MEASURED):
+        port = free_port()
+        text = (CONF / "haproxy.cfg").read_text()
+        conf = self.folder / f"haproxy-{port}.cfg"
+        conf.write_text(text.replace("@PORT@", str(port)).replace("@PROVIDER@", str(provider.port)))
+        return self.start("haproxy", ["haproxy", "-db", "-f", conf], port, cpu=cpu)
+
     def plain_proxy(self, provider, wrapper=(), cpu=MEASURED):
         port = free_port()
         line = [*wrapper, self.programs["plain-proxy"], port, f"127.0.0.1:{provider.port}"]

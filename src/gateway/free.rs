@@ -76,9 +76,9 @@ impl Gateway {
         let made = provider.and_then(|_| route.made(&head.method, &place.path, text));
         self.tenancy.check(account, &things).await?;
 
+        let kept_apart = provider.filter(|provider| provider.tenancy == Tenancy::Strict);
         let body =
             body.map_or_else(|through| through, |read| read.outgoing(None, &mut head.headers));
-        let kept_apart = provider.filter(|provider| provider.tenancy == Tenancy::Strict);
         if let Some(provider) = kept_apart.filter(|_| route.lists(&head.method, &place.path)) {
             // Rare and large.
             let listed = self.list(target, head, body, (provider, account), record);
@@ -182,8 +182,8 @@ impl Gateway {
         body.decoded(&head.headers, limits.metered_body, budget)
     }
 
-    /// A provider's answer, read whole; without its coding, if it has one that it was asked not to have. And its share of the
-    /// memory for bodies.
+    /// A provider's answer, read whole, without its coding if it has one that it was asked not to have; and its share of
+    /// the memory for bodies.
     async fn whole(
         &self,
         response: Response<Incoming>,
@@ -206,8 +206,8 @@ impl Gateway {
         if head.headers.remove(CONTENT_ENCODING).is_some() {
             head.headers.remove(ETAG);
         }
-        let (body, share) = whole.into_text();
-        Ok((Response::from_parts(head, body), share))
+        let (text, share) = whole.into_text();
+        Ok((Response::from_parts(head, text), share))
     }
 }
 

@@ -115,7 +115,7 @@ local function lot_text(lot)
   return string.format('%s:%d:%d:%d:%d:%d', lot.kind, lot.start, lot.fin, lot.granted, lot.remaining, lot.held)
 end
 
-local function parse_lot(no, given)
+local function parse_lot(no, given, source)
   local kind, start, fin, granted, remaining, held =
     string.match(given, '^([PGB]):(%d+):(%d+):(%d+):(%d+):(%d+)$')
   if not kind then
@@ -124,7 +124,7 @@ local function parse_lot(no, given)
   return {
     no = number(no), kind = kind, start = tonumber(start), fin = tonumber(fin),
     granted = tonumber(granted), remaining = tonumber(remaining), held = tonumber(held),
-    text = given,
+    text = given, source = source,
   }
 end
 
@@ -217,8 +217,12 @@ local WRITE = { H = hold_text, E = expired_text, J = job_text }
 local DUE = { H = 'deadline', E = 'settle_until', J = 'correct_until' }
 local SCALARS = { 'q', 't', 'g', 'v', 'd', 'p', 'n', 'x' }
 
+local function scalar(field)
+  return old[field] and number(old[field]) or 0
+end
+
 local function load()
-  old, was, entries, sources, touched = {}, {}, {}, {}, {}
+  old, entries, sources, touched = {}, {}, {}, {}
   local lots, kept, count = {}, {}, { H = 0, E = 0, J = 0 }
   local stored = redis.call('HGETALL', KEYS[1])
   for i = 1, #stored, 2 do
@@ -227,7 +231,8 @@ local function load()
     if count[kind] then
       kept[field], count[kind] = value, count[kind] + 1
     elseif kind == 'L' then
-      lots[#lots + 1] = parse_lot(string.sub(field, 2), value)
+      lots[#lots + 1] = string.sub(field, 2)
+      old[field] = value
     else
       old[field] = value
     end
@@ -235,16 +240,19 @@ local function load()
   if old.f and old.f ~= FORMAT then
     broken('its books have format ' .. old.f .. ', which this version does not know')
   end
-  A = { lots = lots, kept = kept, count = count }
-  for _, field in ipairs(SCALARS) do
-    was[field] = old[field] and number(old[field]) or 0
-    A[field] = was[field]
-  end
-  A.stored = {}
-  for _, lot in ipairs(lots) do
-    local no = text(lot.no)
-    lot.source = old['S' .. no]
-    A.stored[no] = lot.source or false
+  -- Written out: a table that grows field by field is made anew four times.
+  was = {
+    q = scalar('q'), t = scalar('t'), g = scalar('g'), v = scalar('v'),
+    d = scalar('d'), p = scalar('p'), n = scalar('n'), x = scalar('x'),
+  }
+  A = {
+    lots = lots, kept = kept, count = count, stored = {},
+    q = was.q, t = was.t, g = was.g, v = was.v, d = was.d, p = was.p, n = was.n, x = was.x,
+  }
+  for place, no in ipairs(lots) do
+    local source = old['S' .. no]
+    lots[place] = parse_lot(no, old['L' .. no], source)
+    A.stored[no] = source or false
   end
   table.sort(lots, burns_before)
 end
