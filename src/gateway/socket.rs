@@ -107,8 +107,9 @@ impl Gateway {
         let priced_by = feature.as_ref().filter(|_| claims::is_service(&caller));
         let amount = self.first_hold(protocol, terms, target, (&models, priced_by))?;
         drop(self.limits.run(&caller, &self.plan(&caller)?.pace)?);
+        let things = self.things_asked(target.place.provider, head.uri.query());
         let Held { call, funds, .. } =
-            self.hold(&head, caller.clone(), amount, (None, &[]), record).await?;
+            self.hold(&head, caller.clone(), amount, (None, &things), record).await?;
         let unheld = record.unheld;
         // From here on the guard gives the credits back if nothing comes of the socket.
         let response = self.shake_hands(target, &head, record).await;

@@ -1,6 +1,7 @@
 //! What a client says.
 
 use super::{Kept, Protocol};
+use crate::provider::ids::tuned;
 use crate::provider::json::{Reader, Sink};
 use crate::provider::tokens::Tally;
 
@@ -13,6 +14,9 @@ pub struct ClientEvent {
     pub models: Vec<String>,
     /// The model that it wants sound to be written down by.
     pub transcriber: Option<String>,
+    /// What it names in a session of Realtime that lives beyond it: models and voices that were made from somebody's
+    /// data.
+    pub things: Vec<String>,
     /// Its own name for itself.
     pub id: Option<String>,
     /// The tokens of its text.
@@ -74,8 +78,11 @@ impl Said {
     /// Notes a name that nobody writes as it can't be read: a parser behind would read it as another.
     fn look(&mut self, path: &str) {
         let mut names = path.split(['.', '[']);
-        self.event.is_obscure |=
-            names.next() == Some("?") || names.next().is_some_and(|second| second == "?");
+        let (first, second) = (names.next(), names.next());
+        let has_voice = matches!(second, Some("audio" | "voice"));
+        self.event.is_obscure |= first == Some("?")
+            || second == Some("?")
+            || (has_voice && self.protocol == Protocol::Realtime && names.any(|name| name == "?"));
     }
 
     fn is_model(&self, path: &str) -> bool {
@@ -84,6 +91,13 @@ impl Said {
             Protocol::Responses => matches!(path, "model" | "response.model"),
             Protocol::Live => path == "setup.model",
         }
+    }
+
+    /// The id of a voice that was made from a recording.
+    fn is_voice(&self, path: &str) -> bool {
+        let within = path.strip_prefix("session.").or(path.strip_prefix("response."));
+        self.protocol == Protocol::Realtime
+            && within.is_some_and(|path| matches!(path, "audio.output.voice.id" | "voice.id"))
     }
 }
 
@@ -106,7 +120,10 @@ impl Sink for Said {
 
     fn begin(&mut self, path: &str) {
         self.look(path);
-        let keep = matches!(path, "type" | "event_id") || self.is_model(path) || transcribes(path);
+        let keep = matches!(path, "type" | "event_id")
+            || self.is_model(path)
+            || self.is_voice(path)
+            || transcribes(path);
         self.kept.begin(keep);
         let last = path.rsplit('.').next().unwrap_or_default();
         self.in_words = !keep
@@ -136,7 +153,11 @@ impl Sink for Said {
             }
             "event_id" => self.event.id = Some(text),
             path if transcribes(path) => self.event.transcriber = Some(text),
+            path if self.is_voice(path) => self.event.things.push(text),
             _ => {
+                if self.protocol == Protocol::Realtime {
+                    self.event.things.extend(tuned(&text));
+                }
                 let name = text.strip_prefix("models/").unwrap_or(&text);
                 self.event.models.push(name.to_owned());
             }

@@ -64,6 +64,7 @@ fn what_an_event_says_of_its_response_is_read() {
         begins: true,
         models: vec!["m-1".to_owned()],
         transcriber: None,
+        things: Vec::new(),
         id: Some("e1".to_owned()),
         tokens: 3,
         output_tokens_max: Some(12),
@@ -76,6 +77,10 @@ fn what_an_event_says_of_its_response_is_read() {
     let event = r#"{"type":"session.update","session":{"model":"m","audio":{"input":{"transcription":{"model":"t"}}}}}"#;
     let update = said(Protocol::Realtime, event);
     assert_eq!((update.models, update.transcriber), (vec!["m".to_owned()], Some("t".to_owned())));
+    let event = r#"{"type":"session.update","session":{"model":"ft\u003am:a","audio":{"output":{"voice":{"id":"voice_1"}}},"tools":[{"voice":{"id":"x"},"model":"ft:x"}]}}"#;
+    assert_eq!(said(Protocol::Realtime, event).things, ["ft:m:a", "voice_1"]);
+    let event = r#"{"session":{"audio":{"output":{"vo\u0069ce":{"id":"voice_1"}}}}}"#;
+    assert!(said(Protocol::Realtime, event).is_obscure);
     // Sound is no text.
     let event = format!(r#"{{"type":"input_audio_buffer.append","audio":"{}"}}"#, "A".repeat(4000));
     assert_eq!(said(Protocol::Realtime, &event).tokens, 0);
