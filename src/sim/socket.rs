@@ -99,6 +99,11 @@ pub(super) fn open(
     Ok(response)
 }
 
+/// The member of an object that has two names.
+fn either<'v>(object: &'v Value, camel: &str, snake: &str) -> &'v Value {
+    object.get(camel).unwrap_or(&object[snake])
+}
+
 impl Socket {
     async fn serve(&mut self) -> Result<(), Stopped> {
         if self.protocol == Protocol::Realtime {
@@ -132,13 +137,16 @@ impl Socket {
     async fn answer(&mut self, event: &Value) -> Result<(), Stopped> {
         match self.protocol {
             Protocol::Live if event.get("setup").is_some() => {
-                let resumption = event["setup"].get("sessionResumption");
-                self.resumes = resumption.is_some();
+                let setup = &event["setup"];
+                self.resumes = either(setup, "sessionResumption", "session_resumption").is_object();
                 self.say(json!({ "setupComplete": {} })).await
             }
             Protocol::Live => {
-                let is_asked = event["clientContent"]["turnComplete"] == true;
-                let speaks = event["realtimeInput"]["audio"]["data"] == SPEECH;
+                // Google's parsers take both spellings of a name, and its library mixes them.
+                let content = either(event, "clientContent", "client_content");
+                let is_asked = either(content, "turnComplete", "turn_complete") == true;
+                let input = either(event, "realtimeInput", "realtime_input");
+                let speaks = input["audio"]["data"] == SPEECH;
                 if is_asked || speaks { self.turn().await } else { Ok(()) }
             }
             Protocol::Realtime | Protocol::Responses => match event["type"].as_str() {
