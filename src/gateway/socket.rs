@@ -42,6 +42,7 @@ use crate::credit::{Credits, Feature, Price};
 use crate::ledger::Charge;
 use crate::metrics::HoldOutcome;
 use crate::policy::Terms;
+use crate::provider::ModelAt;
 use crate::provider::credentials;
 use crate::provider::socket::Protocol;
 
@@ -99,7 +100,11 @@ impl Gateway {
         let client = head.extensions.remove::<OnUpgrade>();
         let client = client.filter(|_| may_upgrade(&head)).ok_or(Rejection::WebSocket)?;
         let seat = self.sockets.enter().ok_or(Rejection::Busy)?;
-        let model = peek::model_in_query(head.uri.query().unwrap_or_default())?;
+        let named_as = match target.place.route.model {
+            ModelAt::Query(name) => name,
+            _ => "model",
+        };
+        let model = peek::model_in_query(head.uri.query().unwrap_or_default(), named_as)?;
         record.model.clone_from(&model);
         let models: Vec<String> = model.into_iter().collect();
         record.feature = claims::feature(&head.headers)?;

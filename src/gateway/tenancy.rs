@@ -256,7 +256,7 @@ impl Gateway {
             references(body, Within::Body, route.operation == Operation::Response)?
         };
         let queried = match (route.model, head.uri.query()) {
-            (ModelAt::Query, Some(query)) => named_in_query(query),
+            (ModelAt::Query(_), Some(query)) => named_in_query(query),
             _ => Vec::new(),
         };
         let used = self.things_called(place.provider, inside.into_iter().chain(queried));

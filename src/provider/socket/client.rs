@@ -5,6 +5,9 @@ use crate::provider::ids::tuned;
 use crate::provider::json::{Reader, Sink};
 use crate::provider::tokens::Tally;
 
+/// Most models, or voices, of one event.
+const NAMES_MAX: usize = 32;
+
 /// One event of a client.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClientEvent {
@@ -19,6 +22,8 @@ pub struct ClientEvent {
     pub things: Vec<String>,
     /// Its own name for itself.
     pub id: Option<String>,
+    /// Which of the responses that may run beside each other it is about.
+    pub lane: Option<String>,
     /// The tokens of its text.
     pub tokens: u64,
     /// The most tokens of a response.
@@ -120,7 +125,7 @@ impl Sink for Said {
 
     fn begin(&mut self, path: &str) {
         self.look(path);
-        let keep = matches!(path, "type" | "event_id")
+        let keep = matches!(path, "type" | "event_id" | "stream_id")
             || self.is_model(path)
             || self.is_voice(path)
             || transcribes(path);
@@ -152,6 +157,7 @@ impl Sink for Said {
                 self.event.begins |= self.protocol != Protocol::Live && text == "response.create";
             }
             "event_id" => self.event.id = Some(text),
+            "stream_id" => self.event.lane = Some(text),
             path if transcribes(path) => self.event.transcriber = Some(text),
             path if self.is_voice(path) => self.event.things.push(text),
             _ => {
@@ -162,6 +168,10 @@ impl Sink for Said {
                 self.event.models.push(name.to_owned());
             }
         }
+        let ClientEvent { models, things, is_obscure, .. } = &mut self.event;
+        *is_obscure |= models.len().max(things.len()) > NAMES_MAX;
+        models.truncate(NAMES_MAX);
+        things.truncate(NAMES_MAX);
     }
 
     fn element(&mut self, _: &str) {}

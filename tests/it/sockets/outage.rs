@@ -21,6 +21,7 @@ async fn what_runs_is_finished_and_the_next_waits_for_redis() {
     let mut world = setup().ledger_on(&redis).start().await;
     let mut socket = open(&world, REALTIME, "a").await;
     socket.respond().await;
+    assert_eq!(world.left("a").await, 9);
     socket.say(&create("hold=after:2")).await;
     socket.until("response.output_text.delta").await;
     world.provider.holds(1).await;
