@@ -47,7 +47,7 @@ pub fn asked<'r>(method: &'r Method, uri: &'r Uri, headers: &HeaderMap) -> polic
 pub fn peeked(head: &request::Parts, place: &Place<'_>, body: &Bytes) -> Result<Peek, Malformed> {
     let at = place.route.model;
     let model = match at {
-        ModelAt::Query => peek::model_in_query(head.uri.query().unwrap_or_default())?,
+        ModelAt::Query(name) => peek::model_in_query(head.uri.query().unwrap_or_default(), name)?,
         ModelAt::Path => place.route.model_in(&place.path).map(peek::model_in_path).transpose()?,
         ModelAt::Json
         | ModelAt::JsonOptional

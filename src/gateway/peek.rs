@@ -87,7 +87,7 @@ pub enum Malformed {
 pub fn peek(at: ModelAt, content_type: Option<&str>, body: &Bytes) -> Result<Peek, Malformed> {
     let is_form = content_type.is_some_and(is_multipart);
     let (form, required) = match at {
-        ModelAt::Query | ModelAt::Path | ModelAt::Absent => return Ok(Peek::default()),
+        ModelAt::Query(_) | ModelAt::Path | ModelAt::Absent => return Ok(Peek::default()),
         ModelAt::Json => (false, true),
         ModelAt::JsonOptional | ModelAt::JsonSeveral | ModelAt::Batch => (false, false),
         ModelAt::Multipart => (true, true),
@@ -116,24 +116,24 @@ fn peek_json(at: ModelAt, text: &str) -> Result<Peek, Malformed> {
         | ModelAt::JsonOptional
         | ModelAt::Multipart
         | ModelAt::JsonOrMultipart
-        | ModelAt::Query
+        | ModelAt::Query(_)
         | ModelAt::Path
         | ModelAt::Absent => Vec::new(),
     };
     Ok(Peek { others, ..peek })
 }
 
-/// The parameter `model` of a query, decoded.
-pub fn model_in_query(query: &str) -> Result<Option<String>, Malformed> {
+/// The model that is the parameter `field` of a query, decoded.
+pub fn model_in_query(query: &str, field: &'static str) -> Result<Option<String>, Malformed> {
     let mut model = None;
     for pair in query.split('&') {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        if percent_decoded(name).as_deref() != Some("model") {
+        if percent_decoded(name).as_deref() != Some(field) {
             continue;
         }
-        let value = percent_decoded(value).ok_or(Malformed::WrongType { field: "model" })?;
+        let value = percent_decoded(value).ok_or(Malformed::WrongType { field })?;
         if model.replace(value).is_some() {
-            return Err(Malformed::DuplicateField { field: "model" });
+            return Err(Malformed::DuplicateField { field });
         }
     }
     model.map_or(Ok(None), |model| checked_model(&model).map(Some))

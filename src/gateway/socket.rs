@@ -42,6 +42,7 @@ use crate::credit::{Credits, Feature, Price};
 use crate::ledger::Charge;
 use crate::metrics::HoldOutcome;
 use crate::policy::Terms;
+use crate::provider::ModelAt;
 use crate::provider::credentials;
 use crate::provider::socket::Protocol;
 
@@ -99,7 +100,11 @@ impl Gateway {
         let client = head.extensions.remove::<OnUpgrade>();
         let client = client.filter(|_| may_upgrade(&head)).ok_or(Rejection::WebSocket)?;
         let seat = self.sockets.enter().ok_or(Rejection::Busy)?;
-        let model = peek::model_in_query(head.uri.query().unwrap_or_default())?;
+        let named_as = match target.place.route.model {
+            ModelAt::Query(name) => name,
+            _ => "model",
+        };
+        let model = peek::model_in_query(head.uri.query().unwrap_or_default(), named_as)?;
         record.model.clone_from(&model);
         let models: Vec<String> = model.into_iter().collect();
         record.feature = claims::feature(&head.headers)?;
@@ -107,8 +112,9 @@ impl Gateway {
         let priced_by = feature.as_ref().filter(|_| claims::is_service(&caller));
         let amount = self.first_hold(protocol, terms, target, (&models, priced_by))?;
         drop(self.limits.run(&caller, &self.plan(&caller)?.pace)?);
+        let things = self.things_asked(target.place.provider, head.uri.query());
         let Held { call, funds, .. } =
-            self.hold(&head, caller.clone(), amount, (None, &[]), record).await?;
+            self.hold(&head, caller.clone(), amount, (None, &things), record).await?;
         let unheld = record.unheld;
         // From here on the guard gives the credits back if nothing comes of the socket.
         let response = self.shake_hands(target, &head, record).await;

@@ -23,8 +23,8 @@ use crate::credit::AccountId;
 use crate::ledger::owned::{Owned, Spell, Thing};
 use crate::ledger::{Clock, Ledger, LedgerError};
 use crate::policy::Place;
-use crate::provider::ids::{Life, Made, MadeReader, Within, references};
-use crate::provider::{Class, Operation, Route};
+use crate::provider::ids::{Life, Made, MadeReader, Within, named_in_query, references};
+use crate::provider::{Class, ModelAt, Operation, Route};
 
 /// How long a thing may take to the ledger that another gateway has seen made.
 pub const ON_ITS_WAY: Duration = Duration::from_millis(250);
@@ -257,9 +257,18 @@ impl Gateway {
         } else {
             references(body, Within::Body, route.operation == Operation::Response)?
         };
-        let inside = inside.into_iter().filter(|id| !provider.shared_ids.have(id));
-        let thing = |id: String| Thing::of(place.provider.as_str(), &id);
-        Ok(around.into_iter().chain(inside).map(thing).collect())
+        let queried = match (route.model, head.uri.query()) {
+            (ModelAt::Query(_), Some(query)) => named_in_query(query),
+            _ => Vec::new(),
+        };
+        let used = self.things_called(place.provider, inside.into_iter().chain(queried));
+        let around = around.map(|id| Thing::of(place.provider.as_str(), &id));
+        Ok(around.into_iter().chain(used).collect())
+    }
+
+    /// The things that the handshake of a socket names and that are not shared.
+    pub(super) fn things_asked(&self, provider: &Name, query: Option<&str>) -> Vec<Thing> {
+        self.things_called(provider, query.map(named_in_query).unwrap_or_default())
     }
 
     /// Whether accounts are kept apart at a provider.
@@ -274,25 +283,34 @@ impl Gateway {
         text: &[u8],
         has_items: bool,
     ) -> Result<Vec<Thing>, Rejection> {
-        let shared = &self.config.providers[provider].shared_ids;
-        let named = references(text, Within::Event, has_items)?;
-        let own = named.into_iter().filter(|id| !shared.have(id));
-        Ok(own.map(|id| Thing::of(provider.as_str(), &id)).collect())
+        Ok(self.things_called(provider, references(text, Within::Event, has_items)?))
     }
 
-    /// Reads the events of a socket whose responses are stored.
+    /// Those of what a provider knows by `ids` that are not shared, where accounts are kept apart.
+    pub(super) fn things_called(
+        &self,
+        provider: &Name,
+        ids: impl IntoIterator<Item = String>,
+    ) -> Vec<Thing> {
+        let Provider { tenancy, shared_ids, .. } = &self.config.providers[provider];
+        let own = ids.into_iter().filter(|id| *tenancy == Rule::Strict && !shared_ids.have(id));
+        own.map(|id| Thing::of(provider.as_str(), &id)).collect()
+    }
+
+    /// Reads the events of a socket for what is stored.
     pub(super) fn made_on_socket(
         &self,
         provider: &Name,
         route: Route,
         caller: &Caller,
+        reader: MadeReader,
     ) -> Option<Making> {
         (self.config.providers[provider].tenancy != Rule::Off).then(|| Making {
             tenancy: self.tenancy.clone(),
             account: caller.record.account.clone(),
             provider: provider.clone(),
             route,
-            reader: MadeReader::of_responses(),
+            reader,
         })
     }
 

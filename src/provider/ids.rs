@@ -13,11 +13,13 @@ use http::Method;
 mod google;
 mod list;
 mod made;
+mod query;
 mod references;
 
 pub(super) use google::name as name_at_google;
 pub use list::{List, Unlisted};
 pub use made::{Life, Made, MadeReader};
+pub use query::named_in_query;
 pub use references::{IDS_MAX, Unreadable, Within, references};
 
 use super::table::split_verb;
@@ -131,6 +133,9 @@ impl Route {
         if !is_google(self.language) {
             return Cow::Borrowed(id);
         }
+        if self.class == Class::Realtime {
+            return Cow::Owned(google::session(id));
+        }
         if let Some(name) = google::name(id) {
             return Cow::Owned(name);
         }
@@ -160,7 +165,14 @@ fn is_google(language: Dialect) -> bool {
     matches!(language, Dialect::Gemini | Dialect::Vertex)
 }
 
-/// Whether a model was made from somebody's data.
+/// The thing that a model is, if it was made from somebody's data.
+pub fn tuned(model: &str) -> Option<String> {
+    if is_tuned(model) {
+        return Some(model.to_owned());
+    }
+    google::named(model).filter(|name| name.starts_with("tunedModels/"))
+}
+
 fn is_tuned(model: &str) -> bool {
     model.starts_with("ft:")
 }

@@ -67,8 +67,8 @@ pub enum ModelAt {
     Multipart,
     /// A JSON object or a multipart form, as the content type says. It may be missing.
     JsonOrMultipart,
-    /// The parameter `model` of the query.
-    Query,
+    /// The parameter of the query that has this name.
+    Query(&'static str),
     /// The segment `{model}` of the path, or all segments from `{*model}` on.
     Path,
     /// The field `model` of a JSON object, or the list `models`, of which the provider takes one. Both may be missing.

@@ -14,7 +14,7 @@ mod client;
 mod server;
 
 pub use client::{ClientEvent, ClientReader};
-pub use server::{Finish, Of, ServerEvent, ServerReader};
+pub use server::{Failed, Finish, Of, ServerEvent, ServerReader};
 
 /// The language of a socket's events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -96,7 +96,7 @@ impl Table {
             return Route {
                 class: Class::Realtime,
                 operation: Operation::Realtime,
-                model: ModelAt::Query,
+                model: ModelAt::Query("model"),
                 pattern: UNLISTED,
                 language,
             };
@@ -232,7 +232,8 @@ fn model_at(word: &str) -> anyhow::Result<ModelAt> {
         "json?" => ModelAt::JsonOptional,
         "form" => ModelAt::Multipart,
         "json/form" => ModelAt::JsonOrMultipart,
-        "query" => ModelAt::Query,
+        "query" => ModelAt::Query("model"),
+        "deployment" => ModelAt::Query("deployment"),
         "path" => ModelAt::Path,
         "json+" => ModelAt::JsonSeveral,
         "batch" => ModelAt::Batch,

@@ -9,13 +9,14 @@ use http::{HeaderValue, Response, StatusCode};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use super::content::pieces;
+use super::content::{hex, pieces};
 use super::control::Exchange;
 use super::request::{Request, SWITCHES_HEADER};
 use super::script::Script;
@@ -30,7 +31,11 @@ struct Socket {
     stream: WebSocketStream<TokioIo<Upgraded>>,
     switches: Switches,
     exchange: Exchange,
+    /// Its part in the ids that are told here, which no other socket has.
+    id: String,
     responses: u64,
+    /// Google's client wants to be able to go on later.
+    resumes: bool,
 }
 
 /// What a socket's script ended with.
@@ -77,11 +82,14 @@ pub(super) fn open(
         answer.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("realtime"));
     }
     let switches = request.switches.clone();
+    // A client makes up a new key for each socket.
+    let id = hex(&Sha256::digest(key.as_bytes())[..8]);
     tokio::spawn(async move {
         let Ok(upgraded) = upgrade.await else { return };
         let stream =
             WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, None).await;
-        let mut socket = Socket { protocol, stream, switches, exchange, responses: 0 };
+        let (responses, resumes) = (0, false);
+        let mut socket = Socket { protocol, stream, switches, exchange, id, responses, resumes };
         match socket.serve().await {
             Ok(()) => socket.exchange.answered(),
             Err(Stopped::Broken) => socket.exchange.broken(),
@@ -89,6 +97,11 @@ pub(super) fn open(
         }
     });
     Ok(response)
+}
+
+/// The member of an object that has two names.
+fn either<'v>(object: &'v Value, camel: &str, snake: &str) -> &'v Value {
+    object.get(camel).unwrap_or(&object[snake])
 }
 
 impl Socket {
@@ -124,11 +137,16 @@ impl Socket {
     async fn answer(&mut self, event: &Value) -> Result<(), Stopped> {
         match self.protocol {
             Protocol::Live if event.get("setup").is_some() => {
+                let setup = &event["setup"];
+                self.resumes = either(setup, "sessionResumption", "session_resumption").is_object();
                 self.say(json!({ "setupComplete": {} })).await
             }
             Protocol::Live => {
-                let is_asked = event["clientContent"]["turnComplete"] == true;
-                let speaks = event["realtimeInput"]["audio"]["data"] == SPEECH;
+                // Google's parsers take both spellings of a name, and its library mixes them.
+                let content = either(event, "clientContent", "client_content");
+                let is_asked = either(content, "turnComplete", "turn_complete") == true;
+                let input = either(event, "realtimeInput", "realtime_input");
+                let speaks = input["audio"]["data"] == SPEECH;
                 if is_asked || speaks { self.turn().await } else { Ok(()) }
             }
             Protocol::Realtime | Protocol::Responses => match event["type"].as_str() {
@@ -153,7 +171,7 @@ impl Socket {
         }
         let realtime = self.protocol == Protocol::Realtime;
         self.responses += 1;
-        let id = format!("resp_{}", self.responses);
+        let id = format!("resp_{}_{}", self.id, self.responses);
         let pieces = pieces(&self.switches);
         let text = pieces.concat();
         let response = |status: &str, usage: Value| {
@@ -165,7 +183,7 @@ impl Socket {
         let mut said = vec![
             json!({ "type": "response.created", "response": response("in_progress", Value::Null) }),
         ];
-        let item = "item_sim";
+        let item = format!("item_{}_{}", self.id, self.responses);
         let delta = |piece: &str| {
             json!({ "type": "response.output_text.delta", "response_id": id, "item_id": item, "output_index": 0,
                 "content_index": 0, "delta": piece, "logprobs": [] })
@@ -210,6 +228,7 @@ impl Socket {
     }
 
     async fn turn(&mut self) -> Result<(), Stopped> {
+        self.responses += 1;
         let pieces = pieces(&self.switches);
         let text = pieces.concat();
         let mut said: Vec<Value> = pieces
@@ -231,6 +250,12 @@ impl Socket {
             });
         }
         said.push(last);
+        if self.resumes {
+            let handle = format!("{}/{}", self.id, self.responses);
+            said.push(
+                json!({ "sessionResumptionUpdate": { "newHandle": handle, "resumable": true } }),
+            );
+        }
         self.play(said).await
     }
 

@@ -4,7 +4,11 @@ mod broken;
 mod ended;
 mod handshake;
 mod metered;
+mod outage;
 mod owned;
+mod shared;
+
+use std::net::SocketAddr;
 
 use futures_util::{SinkExt, StreamExt};
 use http::{HeaderMap, Request, Response};
@@ -25,13 +29,20 @@ pub struct Socket {
     pub headers: HeaderMap,
 }
 
+/// What is answered to a handshake in place of a socket.
+type Refusal = Box<Response<Option<Vec<u8>>>>;
+
 /// Opens a socket at `path`; the refusal, if it is none.
-async fn try_open(
-    world: &World,
+async fn try_open(world: &World, path: &str, headers: &[(&str, &str)]) -> Result<Socket, Refusal> {
+    try_open_at(world.gateway.address, path, headers).await
+}
+
+/// The same on any gateway.
+async fn try_open_at(
+    address: SocketAddr,
     path: &str,
     headers: &[(&str, &str)],
-) -> Result<Socket, Box<Response<Option<Vec<u8>>>>> {
-    let address = world.gateway.address;
+) -> Result<Socket, Refusal> {
     let mut request = Request::builder()
         .uri(format!("ws://{address}{path}"))
         .header("host", address.to_string())

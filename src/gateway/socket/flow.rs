@@ -157,7 +157,9 @@ impl Session {
                 let mut passes = kept.len() > KEPT_MAX;
                 match mark {
                     Mark::Message => {
-                        let verdict = self.said(reader.event(), named.things(), !has_passed).await;
+                        let event = reader.event();
+                        let things = named.things(&event);
+                        let verdict = self.said(event, things, !has_passed).await;
                         passes = verdict == Verdict::Passes;
                         match verdict {
                             Verdict::Passes => {}

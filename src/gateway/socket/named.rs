@@ -6,12 +6,13 @@ use super::super::rejection::Rejection;
 use super::super::tenancy::Making;
 use super::session::Session;
 use crate::ledger::owned::Thing;
-use crate::provider::socket::Protocol;
+use crate::provider::ids::MadeReader;
+use crate::provider::socket::{ClientEvent, Protocol};
 
 /// Looks for what each event of a client names.
 pub struct Named<'s> {
     session: &'s Session,
-    /// Things can be named here, and accounts are kept apart.
+    /// The events are looked into as bodies are, and accounts are kept apart.
     looks: bool,
     text: Gathered,
     /// Why the event that is coming can't be looked into.
@@ -21,17 +22,19 @@ pub struct Named<'s> {
 impl Session {
     /// Looks into the events of the client.
     pub fn named(&self) -> Named<'_> {
-        // What Realtime's events name lives in their session.
+        // Most of what Realtime's events name lives in their session; its reader tells the rest.
         let looks = self.protocol != Protocol::Realtime && self.gateway.is_strict(&self.provider);
         Named { session: self, looks, text: Gathered::default(), lost: None }
     }
 
     /// Reads the events of the provider for what it stores.
     pub fn making(&self) -> Option<Making> {
-        if self.protocol != Protocol::Responses {
-            return None;
-        }
-        self.gateway.made_on_socket(&self.provider, self.route, &self.caller)
+        let reader = match self.protocol {
+            Protocol::Realtime => return None,
+            Protocol::Responses => MadeReader::of_responses(),
+            Protocol::Live => MadeReader::of_sessions(),
+        };
+        self.gateway.made_on_socket(&self.provider, self.route, &self.caller, reader)
     }
 }
 
@@ -45,19 +48,22 @@ impl Named<'_> {
         }
     }
 
-    /// The things that the event names, which has ended, and that are not shared. What follows is another one.
+    /// The things that `event` names, which has ended, and that are not shared. What follows is another one.
     ///
     /// # Errors
     /// It is too large to be looked into, or can't be read.
-    pub fn things(&mut self) -> Result<Vec<Thing>, Rejection> {
+    pub fn things(&mut self, event: &ClientEvent) -> Result<Vec<Thing>, Rejection> {
         let text = std::mem::take(&mut self.text);
         if let Some(rejection) = self.lost.take() {
             return Err(rejection);
         }
+        let Session { gateway, provider, protocol, .. } = self.session;
+        if !event.things.is_empty() {
+            return Ok(gateway.things_called(provider, event.things.iter().cloned()));
+        }
         if text.bytes().is_empty() {
             return Ok(Vec::new());
         }
-        let Session { gateway, provider, protocol, .. } = self.session;
         gateway.things_said(provider, text.bytes(), *protocol == Protocol::Responses)
     }
 }

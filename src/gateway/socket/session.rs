@@ -12,7 +12,7 @@ use super::super::hold::Held;
 use super::super::record::{Ending, Record};
 use super::super::rejection::Rejection;
 use super::super::{Gateway, Target, claims};
-use super::state::State;
+use super::state::{MODELS_MAX, State};
 use super::turn::{self, Turn};
 use crate::config::Name;
 use crate::credit::{Credits, Feature, Id, Operation as Step};
@@ -103,7 +103,11 @@ impl Session {
         }
         let models = {
             let mut state = self.state();
-            state.note(self.protocol, &event);
+            if !state.note(self.protocol, &event) {
+                drop(state);
+                let rejection = Rejection::TooManyThings { limit: MODELS_MAX };
+                return self.refuse(&rejection, event.id.as_deref(), may_drop);
+            }
             if !event.begins && !event.is_obscure {
                 return Verdict::Passes;
             }
@@ -119,7 +123,9 @@ impl Session {
         };
         match begun {
             Ok(mut turn) => {
-                turn.asked_by = event.id;
+                // Errors of Responses don't say which event they regard.
+                turn.asked_by = event.id.filter(|_| self.protocol == Protocol::Realtime);
+                turn.lane = event.lane;
                 self.state().asked.push_back(turn);
                 Verdict::Passes
             }
@@ -138,8 +144,8 @@ impl Session {
 
     /// An event of the provider has come whole but for its last piece. An error is why it must not pass.
     pub async fn heard(&self, event: &ServerEvent) -> Result<(), Rejection> {
-        if event.is_error {
-            let failed = self.state().failed(event.regards.as_deref());
+        if event.error.is_some() {
+            let failed = self.state().failed(event);
             if let Some(turn) = failed {
                 turn.end(Ending::Broken, &self.gateway.metrics);
             }
@@ -152,7 +158,7 @@ impl Session {
             let asked = {
                 let mut state = self.state();
                 let fits = event.of == Of::Response && (opens || event.ended.is_some());
-                if fits { state.asked.pop_front() } else { None }
+                if fits { state.begun(event) } else { None }
             };
             let mut turn = match asked {
                 Some(turn) => turn,
@@ -163,6 +169,7 @@ impl Session {
                 None => return Ok(()),
             };
             turn.id.clone_from(&event.id);
+            turn.lane.clone_from(&event.lane);
             let stale = {
                 let mut state = self.state();
                 state.open.push(turn);

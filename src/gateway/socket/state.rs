@@ -10,10 +10,10 @@ use super::goodbye::Farewell;
 use super::session::Reserve;
 use super::turn::Turn;
 use crate::credit::Usage;
-use crate::provider::socket::{ClientEvent, Protocol, ServerEvent};
+use crate::provider::socket::{ClientEvent, Failed, Of, Protocol, ServerEvent};
 
 /// Models that a session may name.
-const MODELS_MAX: usize = 8;
+pub const MODELS_MAX: usize = 32;
 
 pub struct State {
     pub reserve: Option<Reserve>,
@@ -63,23 +63,24 @@ impl State {
         self.asked.is_empty() && self.open.iter().all(|turn| turn.ended.is_some())
     }
 
-    /// Notes what an event of the client says of the session.
-    pub fn note(&mut self, protocol: Protocol, event: &ClientEvent) {
-        self.tokens = self.tokens.saturating_add(event.tokens);
+    /// Notes what an event of the client says of the session. Whether there was room for its models.
+    pub fn note(&mut self, protocol: Protocol, event: &ClientEvent) -> bool {
         if protocol == Protocol::Responses {
-            // Each response says all of this anew.
+            // Each response says this anew.
             (self.tokens, self.output_tokens_max) = (event.tokens, event.output_tokens_max);
-            return;
+        } else {
+            self.tokens = self.tokens.saturating_add(event.tokens);
+            self.output_tokens_max = event.output_tokens_max.or(self.output_tokens_max);
         }
-        self.output_tokens_max = event.output_tokens_max.or(self.output_tokens_max);
         if let Some(transcriber) = &event.transcriber {
             self.transcriber = Some(transcriber.clone());
         }
         for model in &event.models {
-            if !self.models.contains(model) && self.models.len() < MODELS_MAX {
+            if !self.models.contains(model) {
                 self.models.push(model.clone());
             }
         }
+        self.models.len() <= MODELS_MAX
     }
 
     /// The models of which a response may take one.
@@ -91,18 +92,15 @@ impl State {
     /// The place of the response that an event belongs to.
     pub fn place(&self, event: &ServerEvent) -> Option<usize> {
         let named = |turn: &Turn| turn.of == event.of && turn.id.is_some() && turn.id == event.id;
-        let nameless =
-            |turn: &Turn| turn.of == event.of && (event.id.is_none() || turn.id.is_none());
-        let is_new = event.begins;
-        let open = self.open.iter();
-        open.clone().position(named).or_else(|| {
-            let mut fits = open.clone();
-            let awaits_usage = !event.output && event.ended.is_none();
-            (!is_new)
-                .then(|| {
-                    fits.position(|turn| nameless(turn) && (turn.ended.is_none() || awaits_usage))
-                })
-                .flatten()
+        let awaits_usage = !event.output && event.ended.is_none();
+        let nameless = |turn: &Turn| {
+            turn.of == event.of
+                && (event.id.is_none() || turn.id.is_none())
+                && (turn.ended.is_none() || awaits_usage)
+        };
+        let of_name = self.open.iter().position(named);
+        of_name.or_else(|| {
+            (!event.begins).then(|| in_lane(self.open.iter(), event, nameless)).flatten()
         })
     }
 
@@ -137,12 +135,36 @@ impl State {
         ended
     }
 
-    /// The response that an error of the provider ended before it began.
-    pub fn failed(&mut self, regards: Option<&str>) -> Option<Turn> {
-        let at = match regards {
-            Some(id) => self.asked.iter().position(|turn| turn.asked_by.as_deref() == Some(id))?,
-            None => self.asked.iter().position(|turn| turn.asked_by.is_none())?,
-        };
+    /// The response that was asked for and begins with an event.
+    pub fn begun(&mut self, event: &ServerEvent) -> Option<Turn> {
+        let at = in_lane(self.asked.iter(), event, |_| true)?;
         self.asked.remove(at)
     }
+
+    /// The response that an error of the provider has ended: one that runs, or that has not begun.
+    pub fn failed(&mut self, error: &ServerEvent) -> Option<Turn> {
+        let runs = |turn: &Turn| turn.of == Of::Response;
+        if error.error == Some(Failed::Response)
+            && let Some(at) = in_lane(self.open.iter(), error, runs)
+        {
+            return Some(self.open.remove(at));
+        }
+        let regards = error.regards.as_deref();
+        let is_it = |turn: &Turn| turn.asked_by.as_deref() == regards;
+        let at = in_lane(self.asked.iter(), error, is_it)?;
+        self.asked.remove(at)
+    }
+}
+
+/// The place of the response that an event is about: the first one in its lane; where either has none, the first.
+fn in_lane<'t>(
+    turns: impl Iterator<Item = &'t Turn> + Clone,
+    event: &ServerEvent,
+    is_it: impl Fn(&Turn) -> bool,
+) -> Option<usize> {
+    let own = turns.clone().position(|turn| turn.lane == event.lane && is_it(turn));
+    own.or_else(|| {
+        let mut turns = turns;
+        turns.position(|turn| (turn.lane.is_none() || event.lane.is_none()) && is_it(turn))
+    })
 }

@@ -16,6 +16,8 @@ pub struct Turn {
     pub id: Option<String>,
     /// The client's name for the event that asked for it.
     pub asked_by: Option<String>,
+    /// Its part of the socket, where several responses may run beside each other.
+    pub lane: Option<String>,
     /// It has ended, but its usage is still to come.
     pub ended: Option<Finish>,
     call: Call,
@@ -41,6 +43,7 @@ impl Turn {
             of,
             id: None,
             asked_by: None,
+            lane: None,
             ended: None,
             call,
             _running: running,

@@ -45,6 +45,11 @@ pub(super) fn named(text: &str) -> Option<String> {
     if text.contains("://") { None } else { name(text).filter(collection_of) }
 }
 
+/// A session of the Live API that can be gone on with, by the handle that the provider has given out for it.
+pub(super) fn session(handle: &str) -> String {
+    format!("sessions/{handle}")
+}
+
 /// The file of the provider's whose address it is, if it is one: a file of anybody else's server is nobody's thing.
 pub(super) fn file_at(address: &str) -> Option<String> {
     let Some((scheme, rest)) = address.split_once("://") else {

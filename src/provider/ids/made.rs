@@ -11,8 +11,8 @@ use super::super::json::{Reader, Sink};
 use super::super::usage::events::{Line, feed_events};
 use super::super::{Dialect, Operation, Path, Route};
 
-/// Longest id that is read; no provider has one so long.
-const ID_BYTES_MAX: usize = 256;
+/// Longest id that is read; no provider has one so long. Google says nothing of the length of its handles.
+const ID_BYTES_MAX: usize = 1024;
 
 /// Most things that one answer may tell of.
 const THINGS_MAX: usize = 2_048;
@@ -88,6 +88,9 @@ const RESPONSE: Places = Places {
         "item.id",
     ],
 };
+
+/// A session of Google's Live API, each time that it can be gone on with from there.
+const SESSION: Places = Places { kept: &[], passing: &["sessionResumptionUpdate.newHandle"] };
 
 /// A chat that is stored.
 const STORED: Places = Places { kept: &[], passing: &["id"] };
@@ -199,6 +202,11 @@ impl MadeReader {
     /// Reads the events of a socket that tell of responses.
     pub fn of_responses() -> Self {
         Self::new(RESPONSE)
+    }
+
+    /// Reads the events of a socket that tell of sessions.
+    pub fn of_sessions() -> Self {
+        Self::new(SESSION)
     }
 
     /// What follows is the next event, whatever became of this one.

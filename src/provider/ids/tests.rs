@@ -145,3 +145,34 @@ fn what_a_model_writes_makes_nothing() {
     let ids: Vec<String> = made.news().into_iter().map(|made| made.id).collect();
     assert_eq!(ids, ["resp_1", "msg_1"]);
 }
+
+#[test]
+fn models_of_ones_own_and_sessions_are_named_in_bodies() {
+    for (body, expected) in [
+        (r#"{"model":"ft:m:a"}"#, Some("ft:m:a")),
+        (r#"{"setup":{"model":"models/m"}}"#, None),
+        (r#"{"setup":{"model":"tunedModels/t"}}"#, Some("tunedModels/t")),
+        (r#"{"setup":{"model":"projects\/p/locations/l/tunedModels\/t"}}"#, Some("tunedModels/t")),
+        (r#"{"setup":{"sessionResumption":{"handle":"a/b:c"}}}"#, Some("sessions/a/b:c")),
+        (r#"{"setup":{"session_resumption":{"h\u0061ndle":"a"}}}"#, Some("sessions/a")),
+        (r#"{"setup":{"sessionResumption":{"handle":"","transparent":true}}}"#, None),
+        (r#"{"setup":{"sessionResumption":{"handle":null}}}"#, None),
+        (r#"{"setup":{"systemInstruction":{"handle":"a"}}}"#, None),
+    ] {
+        let named = references(body.as_bytes(), Within::Event, false).unwrap();
+        assert_eq!(named.first().map(String::as_str), expected, "{body}");
+    }
+}
+
+#[test]
+fn a_query_names_models_of_ones_own_and_calls() {
+    for (query, expected) in [
+        ("", &[][..]),
+        ("model=gpt-realtime&x=ft:m", &[]),
+        ("model=ft:m:a", &["ft:m:a"]),
+        ("m%6Fdel=%66t%3Am&call_id=rtc_1&call_id=rtc_2", &["ft:m", "rtc_1", "rtc_2"]),
+        ("call_id=%zz", &["%zz"]),
+    ] {
+        assert_eq!(named_in_query(query), expected, "{query}");
+    }
+}

@@ -1,8 +1,12 @@
 //! What a client says.
 
 use super::{Kept, Protocol};
+use crate::provider::ids::tuned;
 use crate::provider::json::{Reader, Sink};
 use crate::provider::tokens::Tally;
+
+/// Most models, or voices, of one event.
+const NAMES_MAX: usize = 32;
 
 /// One event of a client.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,8 +17,13 @@ pub struct ClientEvent {
     pub models: Vec<String>,
     /// The model that it wants sound to be written down by.
     pub transcriber: Option<String>,
+    /// What it names in a session of Realtime that lives beyond it: models and voices that were made from somebody's
+    /// data.
+    pub things: Vec<String>,
     /// Its own name for itself.
     pub id: Option<String>,
+    /// Which of the responses that may run beside each other it is about.
+    pub lane: Option<String>,
     /// The tokens of its text.
     pub tokens: u64,
     /// The most tokens of a response.
@@ -74,8 +83,11 @@ impl Said {
     /// Notes a name that nobody writes as it can't be read: a parser behind would read it as another.
     fn look(&mut self, path: &str) {
         let mut names = path.split(['.', '[']);
-        self.event.is_obscure |=
-            names.next() == Some("?") || names.next().is_some_and(|second| second == "?");
+        let (first, second) = (names.next(), names.next());
+        let has_voice = matches!(second, Some("audio" | "voice"));
+        self.event.is_obscure |= first == Some("?")
+            || second == Some("?")
+            || (has_voice && self.protocol == Protocol::Realtime && names.any(|name| name == "?"));
     }
 
     fn is_model(&self, path: &str) -> bool {
@@ -84,6 +96,13 @@ impl Said {
             Protocol::Responses => matches!(path, "model" | "response.model"),
             Protocol::Live => path == "setup.model",
         }
+    }
+
+    /// The id of a voice that was made from a recording.
+    fn is_voice(&self, path: &str) -> bool {
+        let within = path.strip_prefix("session.").or(path.strip_prefix("response."));
+        self.protocol == Protocol::Realtime
+            && within.is_some_and(|path| matches!(path, "audio.output.voice.id" | "voice.id"))
     }
 }
 
@@ -106,7 +125,10 @@ impl Sink for Said {
 
     fn begin(&mut self, path: &str) {
         self.look(path);
-        let keep = matches!(path, "type" | "event_id") || self.is_model(path) || transcribes(path);
+        let keep = matches!(path, "type" | "event_id" | "stream_id")
+            || self.is_model(path)
+            || self.is_voice(path)
+            || transcribes(path);
         self.kept.begin(keep);
         let last = path.rsplit('.').next().unwrap_or_default();
         self.in_words = !keep
@@ -135,12 +157,21 @@ impl Sink for Said {
                 self.event.begins |= self.protocol != Protocol::Live && text == "response.create";
             }
             "event_id" => self.event.id = Some(text),
+            "stream_id" => self.event.lane = Some(text),
             path if transcribes(path) => self.event.transcriber = Some(text),
+            path if self.is_voice(path) => self.event.things.push(text),
             _ => {
+                if self.protocol == Protocol::Realtime {
+                    self.event.things.extend(tuned(&text));
+                }
                 let name = text.strip_prefix("models/").unwrap_or(&text);
                 self.event.models.push(name.to_owned());
             }
         }
+        let ClientEvent { models, things, is_obscure, .. } = &mut self.event;
+        *is_obscure |= models.len().max(things.len()) > NAMES_MAX;
+        models.truncate(NAMES_MAX);
+        things.truncate(NAMES_MAX);
     }
 
     fn element(&mut self, _: &str) {}

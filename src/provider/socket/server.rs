@@ -13,14 +13,16 @@ pub struct ServerEvent {
     pub output: bool,
     /// It ends a response.
     pub ended: Option<Finish>,
-    /// It says that an event of the client failed.
-    pub is_error: bool,
+    /// It says that something failed.
+    pub error: Option<Failed>,
     /// What it belongs to.
     pub of: Of,
     /// The name of that, if it says one.
     pub id: Option<String>,
     /// The client's event that failed, if it says which.
     pub regards: Option<String>,
+    /// Which of the responses that run beside each other it is about, if the client has told them apart.
+    pub lane: Option<String>,
     /// The work that it reports.
     pub report: Report,
 }
@@ -34,6 +36,15 @@ pub enum Finish {
     Cancelled,
     /// The provider failed.
     Failed,
+}
+
+/// What failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failed {
+    /// An event of the client.
+    Asking,
+    /// A response that had begun.
+    Response,
 }
 
 /// What is metered.
@@ -91,10 +102,10 @@ struct Heard {
     item: Option<String>,
     status: String,
     regards: Option<String>,
+    lane: Option<String>,
+    is_numbered: bool,
     /// A piece of an answer that is not empty.
-    has_delta: bool,
-    /// A piece of a turn of the model.
-    has_turn: bool,
+    has_piece: bool,
     turn_complete: bool,
 }
 
@@ -104,16 +115,17 @@ impl Heard {
             begins: false,
             output: false,
             ended: None,
-            is_error: false,
+            error: None,
             of,
             id,
             regards: None,
+            lane: self.lane.clone().filter(|_| protocol == Protocol::Responses),
             report,
         };
         if let Some(word) = self.kind.strip_prefix("conversation.item.input_audio_transcription.") {
             let event = event(Of::Transcription, self.item);
             return match word {
-                "delta" => ServerEvent { output: self.has_delta, ..event },
+                "delta" => ServerEvent { output: self.has_piece, ..event },
                 "completed" => ServerEvent { output: true, ended: Some(Finish::Whole), ..event },
                 "failed" => ServerEvent { ended: Some(Finish::Failed), ..event },
                 _ => event,
@@ -126,7 +138,11 @@ impl Heard {
             _ => Finish::Whole,
         };
         match self.kind.as_str() {
-            "error" => ServerEvent { is_error: true, regards: self.regards, ..event },
+            "error" => {
+                // The events of a response are numbered.
+                let failed = if self.is_numbered { Failed::Response } else { Failed::Asking };
+                ServerEvent { error: Some(failed), regards: self.regards, ..event }
+            }
             "response.created" => ServerEvent { begins: true, ..event },
             "response.done" | "response.completed" | "response.incomplete" => {
                 ServerEvent { ended: Some(finish), ..event }
@@ -137,7 +153,7 @@ impl Heard {
                 let last = kind.strip_prefix("response.").and_then(|rest| rest.rsplit('.').next());
                 // Realtime repeats what was said so far, also of what was stopped before the first word.
                 let output = match last {
-                    Some("delta") => self.has_delta,
+                    Some("delta") => self.has_piece,
                     Some("partial_image") => true,
                     Some("done") => {
                         protocol == Protocol::Responses
@@ -153,24 +169,28 @@ impl Heard {
     fn gemini(self, report: Report) -> ServerEvent {
         ServerEvent {
             begins: false,
-            output: self.has_turn,
+            output: self.has_piece,
             ended: self.turn_complete.then_some(Finish::Whole),
-            is_error: false,
+            error: None,
             of: Of::Response,
             id: None,
             regards: None,
+            lane: None,
             report,
         }
     }
 }
 
 impl Sink for Heard {
-    fn number(&mut self, _: &str, _: &str) {}
+    fn number(&mut self, path: &str, _: &str) {
+        self.is_numbered |= path == "sequence_number";
+    }
 
     fn begin(&mut self, path: &str) {
         self.kept.begin(matches!(
             path,
             "type"
+                | "stream_id"
                 | "response.id"
                 | "response_id"
                 | "item_id"
@@ -193,8 +213,9 @@ impl Sink for Heard {
         }
         let is_empty = self.kept.raw.is_empty();
         match path {
-            "delta" => self.has_delta |= !is_empty,
-            path if path.starts_with("serverContent.") => self.has_turn |= !is_empty,
+            path if path == "delta" || path.starts_with("serverContent.") => {
+                self.has_piece |= !is_empty;
+            }
             _ => {}
         }
         let Some(text) = self.kept.end() else { return };
@@ -204,12 +225,13 @@ impl Sink for Heard {
             "item_id" => self.item = Some(text),
             "response.status" => self.status = text,
             "error.event_id" => self.regards = Some(text),
+            "stream_id" => self.lane = Some(text),
             _ => {}
         }
     }
 
     fn element(&mut self, path: &str) {
-        self.has_turn |= path == "toolCall.functionCalls[]";
+        self.has_piece |= path == "toolCall.functionCalls[]";
     }
 
     fn is_true(&mut self, path: &str) {
@@ -217,6 +239,6 @@ impl Sink for Heard {
     }
 
     fn opened(&mut self, path: &str) {
-        self.has_delta |= path == "delta";
+        self.has_piece |= path == "delta";
     }
 }

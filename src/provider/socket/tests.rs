@@ -53,18 +53,23 @@ fn what_asks_for_a_response_is_seen_however_it_is_written() {
     ] {
         assert!(said(protocol, event).is_obscure, "{event}");
     }
+    let many = format!(r#"{{"type":"response.create"{}}}"#, r#","model":"m""#.repeat(100));
+    let many = said(Responses, &many);
+    assert_eq!((many.is_obscure, many.models.len()), (true, 32));
     let long = "x".repeat(300);
     assert!(said(Responses, &format!(r#"{{"model":"{long}"}}"#)).is_obscure);
 }
 
 #[test]
 fn what_an_event_says_of_its_response_is_read() {
-    let event = r#"{"type":"response.create","event_id":"e1","model":"m\u002d1","input":"four letters","max_output_tokens":12}"#;
+    let event = r#"{"type":"response.create","event_id":"e1","stream_id":"l1","model":"m\u002d1","input":"four letters","max_output_tokens":12}"#;
     let expected = ClientEvent {
         begins: true,
         models: vec!["m-1".to_owned()],
         transcriber: None,
+        things: Vec::new(),
         id: Some("e1".to_owned()),
+        lane: Some("l1".to_owned()),
         tokens: 3,
         output_tokens_max: Some(12),
         is_obscure: false,
@@ -76,6 +81,10 @@ fn what_an_event_says_of_its_response_is_read() {
     let event = r#"{"type":"session.update","session":{"model":"m","audio":{"input":{"transcription":{"model":"t"}}}}}"#;
     let update = said(Protocol::Realtime, event);
     assert_eq!((update.models, update.transcriber), (vec!["m".to_owned()], Some("t".to_owned())));
+    let event = r#"{"type":"session.update","session":{"model":"ft\u003am:a","audio":{"output":{"voice":{"id":"voice_1"}}},"tools":[{"voice":{"id":"x"},"model":"ft:x"}]}}"#;
+    assert_eq!(said(Protocol::Realtime, event).things, ["ft:m:a", "voice_1"]);
+    let event = r#"{"session":{"audio":{"output":{"vo\u0069ce":{"id":"voice_1"}}}}}"#;
+    assert!(said(Protocol::Realtime, event).is_obscure);
     // Sound is no text.
     let event = format!(r#"{{"type":"input_audio_buffer.append","audio":"{}"}}"#, "A".repeat(4000));
     assert_eq!(said(Protocol::Realtime, &event).tokens, 0);
@@ -137,7 +146,7 @@ fn what_a_provider_says_is_told_apart() {
             heard.begins.then(|| "begins".to_owned()),
             heard.output.then(|| "output".to_owned()),
             ended,
-            heard.is_error.then(|| "error".to_owned()),
+            heard.error.is_some().then(|| "error".to_owned()),
             (heard.of == Of::Transcription).then(|| "Transcription".to_owned()),
             heard.id,
         ];

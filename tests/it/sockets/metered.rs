@@ -1,8 +1,10 @@
 //! What a response costs.
 
+use tokio::net::TcpListener;
+use tokio_tungstenite::accept_async;
+
 use super::*;
-use crate::harness::SOON;
-use crate::harness::eventually;
+use crate::harness::{SOON, eventually};
 
 const PRICES: &str = "
     [[price.rule]]
@@ -158,4 +160,88 @@ async fn an_event_that_hides_what_it_is_is_left_out() {
     assert_eq!(socket.until("error").await["error"]["code"], "invalid_request");
     socket.respond().await;
     assert_eq!(world.left("a").await, 9);
+}
+
+/// A provider that answers one socket with these events, when so many have come from the client.
+async fn scripted(listener: TcpListener, asked: usize, events: Vec<Value>) {
+    let (stream, _) = listener.accept().await.unwrap();
+    let mut socket = accept_async(stream).await.unwrap();
+    for _ in 0..asked {
+        socket.next().await.unwrap().unwrap();
+    }
+    for event in events {
+        socket.send(Message::text(event.to_string())).await.unwrap();
+    }
+    while socket.next().await.is_some_and(|message| message.is_ok()) {}
+}
+
+fn created(id: &str, lane: &str) -> Value {
+    json!({ "type": "response.created", "stream_id": lane, "response": { "id": id } })
+}
+
+fn completed(id: &str, lane: &str) -> Value {
+    let usage = json!({ "input_tokens": 10, "output_tokens": 0 });
+    let response = json!({ "id": id, "status": "completed", "usage": usage });
+    json!({ "type": "response.completed", "stream_id": lane, "response": response })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn responses_that_run_beside_each_other_are_told_apart_by_their_lanes() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let said = |lane: &str| json!({ "type": "response.output_text.delta", "stream_id": lane, "delta": "x" });
+    let events = vec![
+        // The second begins first; the third fails after the fourth has said something, which breaks off.
+        created("r2", "two"),
+        completed("r2", "two"),
+        created("r3", "three"),
+        created("r4", "four"),
+        said("four"),
+        json!({ "type": "error", "stream_id": "three", "sequence_number": 1, "error": { "code": "x" } }),
+        json!({ "type": "error", "stream_id": "five", "status": 400, "error": { "code": "x" } }),
+        created("r1", "one"),
+        completed("r1", "one"),
+        // It goes on by itself, with what the client has put in.
+        created("r6", "one"),
+        completed("r6", "one"),
+    ];
+    let provider = tokio::spawn(scripted(listener, 5, events));
+    let mut world = setup().upstream(address).prices(PRICES).start().await;
+    let mut socket = open(&world, "/v1/responses", "a").await;
+    let models = [("one", "dear"), ("two", "m"), ("three", "m"), ("four", "m"), ("five", "m")];
+    for (lane, model) in models {
+        let ask = json!({ "type": "response.create", "model": model, "stream_id": lane, "input": "", "event_id": lane });
+        socket.say(&ask).await;
+    }
+    for id in ["r2", "r1", "r6"] {
+        assert_eq!(socket.until("response.completed").await["response"]["id"], id);
+    }
+    socket.close().await;
+    world.resolved().await;
+    provider.abort();
+    let books = world.stop().await;
+    let mut charges: Vec<u64> = books.charges("a").await.into_values().collect();
+    charges.sort_unstable();
+    // Ten tokens at two, at one, and at the dearer price of a response that nobody asked for; one word is estimated.
+    assert_eq!(charges.len(), 4, "{charges:?}");
+    assert!(charges.starts_with(&[10]) && charges.ends_with(&[20, 20]), "{charges:?}");
+    assert_eq!(books.audit().await.open_holds, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn azures_deployment_is_the_model_of_a_price() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let response = json!({ "id": "r1", "status": "completed" });
+    let events =
+        vec![created("r1", "one"), json!({ "type": "response.done", "response": response })];
+    let provider = tokio::spawn(scripted(listener, 1, events));
+    let rule = "model = 'dear'\ncredits = 3";
+    let world = setup().rule(rule).provider("azure", "azure").upstream(address).start().await;
+    let path = "/azure/openai/realtime?api-version=1&deployment=dear";
+    let mut socket = open(&world, path, "a").await;
+    assert_eq!(socket.headers["x-credits-held"], "3");
+    socket.respond().await;
+    assert_eq!(world.left("a").await, 7);
+    provider.abort();
 }
