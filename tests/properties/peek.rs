@@ -26,9 +26,12 @@ pub fn check(bytes: &[u8]) {
     let body = Bytes::copy_from_slice(body);
     let Ok(peeked) = peek(at, Some(kind), &body) else { return };
     assert!(peeked.model.as_ref().is_none_or(|model| !model.is_empty()));
+    if body.is_empty() {
+        return;
+    }
     if at == ModelAt::Multipart || (at == ModelAt::JsonOrMultipart && is_form(kind)) {
         check_form(kind, &body, &peeked);
-    } else if !body.is_empty() {
+    } else {
         check_json(at, &body, &peeked);
         check_asked(at, &body, &peeked);
     }

@@ -69,13 +69,17 @@ async fn read(content_type: &str, body: &Bytes) -> Result<Peek, Malformed> {
 
 /// Whether a boundary stands only where every reader looks for it, at the start of a line, and it and the heads of the parts
 /// have the line ends that are prescribed (RFC 2046 section 5.1): a reader that takes others would see other parts or heads.
+/// Nor is there anything before the first boundary and behind the last, where some readers look for parts as well.
 fn has_plain_lines(boundary: &str, body: &[u8]) -> bool {
     let line = format!("--{boundary}");
-    memchr::memmem::find_iter(body, line.as_bytes()).all(|at| {
+    let mut found = memchr::memmem::find_iter(body, line.as_bytes());
+    let is_plain = |at: usize| {
         let (before, after) = (&body[..at], &body[at + line.len()..]);
         let begins = before.is_empty() || before.ends_with(b"\r\n");
-        begins && (after.starts_with(b"--") || has_plain_head(after))
-    })
+        let rest = after.strip_prefix(b"--").map(<[u8]>::trim_ascii);
+        begins && rest.map_or_else(|| has_plain_head(after), <[u8]>::is_empty)
+    };
+    body.trim_ascii_start().starts_with(line.as_bytes()) && found.all(is_plain)
 }
 
 /// Whether a part, from behind its boundary on, has a head that ends, all of whose lines end with both characters.
