@@ -32,6 +32,31 @@ const ANSWER_BYTES_MAX: usize = 64 << 20;
 /// the end.
 const PARTS_MAX: usize = 50;
 
+/// A request's body.
+enum Taken {
+    /// Read, since it may name things.
+    Read(Whole),
+    Through(Outgoing),
+}
+
+impl Taken {
+    /// What it says, as far as that was read.
+    fn text(&self) -> &Bytes {
+        static UNREAD: Bytes = Bytes::new();
+        match self {
+            Self::Read(body) => body.text(),
+            Self::Through(_) => &UNREAD,
+        }
+    }
+
+    fn outgoing(self, headers: &mut HeaderMap) -> Outgoing {
+        match self {
+            Self::Read(body) => body.outgoing(None, headers),
+            Self::Through(body) => body,
+        }
+    }
+}
+
 impl Gateway {
     /// Passes on a request that costs nothing; of its answer, addresses lead back here.
     pub(super) async fn pass_free(
@@ -65,20 +90,18 @@ impl Gateway {
         let place = &target.place;
         let provider = self.tenancy_at(place);
         let body = if provider.is_some() && may_name_things(&head, place) {
-            Ok(self.read(&head, body).await?)
+            Taken::Read(self.read(&head, body).await?)
         } else {
-            Err(self.through(body)?)
+            Taken::Through(self.through(body)?)
         };
-        let (route, none) = (place.route, Bytes::new());
-        let text = body.as_ref().map_or(&none, Whole::text);
+        let (route, text) = (place.route, body.text());
         let things = self.things_named(&head, place, text)?;
         let deleted = provider.and_then(|_| route.deletes(&head.method, &place.path));
         let made = provider.and_then(|_| route.made(&head.method, &place.path, text));
         self.tenancy.check(account, &things).await?;
 
         let kept_apart = provider.filter(|provider| provider.tenancy == Tenancy::Strict);
-        let body =
-            body.map_or_else(|through| through, |read| read.outgoing(None, &mut head.headers));
+        let body = body.outgoing(&mut head.headers);
         if let Some(provider) = kept_apart.filter(|_| route.lists(&head.method, &place.path)) {
             // Rare and large.
             let listed = self.list(target, head, body, (provider, account), record);
