@@ -76,20 +76,25 @@ fn has_plain_lines(boundary: &str, body: &[u8]) -> bool {
     let is_plain = |at: usize| {
         let (before, after) = (&body[..at], &body[at + line.len()..]);
         let begins = before.is_empty() || before.ends_with(b"\r\n");
+        // A boundary right behind a head is one only for readers to whom the head's last line end is the value's as well.
+        let has_part =
+            || plain_part(after).is_some_and(|value| !value.starts_with(line.as_bytes()));
         let rest = after.strip_prefix(b"--").map(<[u8]>::trim_ascii);
-        begins && rest.map_or_else(|| has_plain_head(after), <[u8]>::is_empty)
+        begins && rest.map_or_else(has_part, <[u8]>::is_empty)
     };
     body.trim_ascii_start().starts_with(line.as_bytes()) && found.all(is_plain)
 }
 
-/// Whether a part, from behind its boundary on, has a head that ends, all of whose lines end with both characters.
-fn has_plain_head(part: &[u8]) -> bool {
-    let Some(end) = memchr::memmem::find(part, b"\r\n\r\n") else { return false };
+/// What follows the head of a part, given from behind its boundary on; nothing if the head does not end, or if one of its
+/// lines ends with less than both characters.
+fn plain_part(part: &[u8]) -> Option<&[u8]> {
+    let end = memchr::memmem::find(part, b"\r\n\r\n")?;
     let mut lines = part[..end].split(|byte| *byte == b'\n');
     // Of each line but the last, which ends before `end`, the line feed is gone. Nothing stands behind the boundary.
     let last = lines.next_back().unwrap_or_default();
     let is_whole = |line: &[u8]| line.ends_with(b"\r") && !line[..line.len() - 1].contains(&b'\r');
-    part.starts_with(b"\r\n") && lines.all(is_whole) && !last.contains(&b'\r')
+    let is_plain = part.starts_with(b"\r\n") && lines.all(is_whole) && !last.contains(&b'\r');
+    is_plain.then(|| &part[end + 4..])
 }
 
 /// Whether a part has one name, which is written as it is.

@@ -109,6 +109,7 @@ async fn no_form_is_read_in_two_ways() {
         ("two names", vec![one], model.clone() + &part("name=\"x\"; name=\"model\"", "dear") + end),
         ("an extended name", vec![one], model.clone() + &part("name=\"x\"; name*=utf-8''model", "dear") + end),
         ("line feeds", vec![one], model.clone() + &part("name=\"x\"", "1\n--b\nContent-Disposition: form-data; name=\"model\"\n\ndear") + end),
+        ("a boundary behind a head", vec![one], "--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\n".to_owned() + &part("name=\"model\"", "dear") + end),
         ("a part before the first", vec![one], part("name=\"model\"", "dear").replace("--b", "--c") + &model + end),
         ("a part behind the last", vec![one], model.clone() + end + &part("name=\"model\"", "dear").replace("--b", "--c")),
         ("two boundaries", vec!["multipart/form-data; boundary=b; boundary=c"], model.clone() + end),
