@@ -1,6 +1,6 @@
 //! Holds whose calls may belong to others.
 //!
-//! A script may touch only keys that it is given, and what became of an earlier call stands in a key that is named after
+//! A function may touch only keys that it is given, and what became of an earlier call stands in a key that is named after
 //! that call's hour. So the first question takes it that nothing is claimed, which is so for most; a script that finds
 //! otherwise says which calls are meant, and is asked again.
 

@@ -1,6 +1,6 @@
 //! Takes in a ledger that was kept elsewhere, and says whether one is being taken in.
 //!
-//! What is written here has the form in which the scripts write it. A shard's log is written under ids of our own, one
+//! What is written here has the form in which the functions write it. A shard's log is written under ids of our own, one
 //! after the other: a portion that is sent twice, because its reply was lost, is refused the second time.
 
 use std::collections::{BTreeMap, HashMap};

@@ -124,7 +124,7 @@ pub(super) fn fence_beside(key: &str) -> String {
     format!("{tag}:fence")
 }
 
-/// The keys of a step, in the order in which the scripts want them.
+/// The keys of a step, in the order in which the functions want them.
 pub(super) fn of_step(account: &AccountId, id: Id) -> [String; 5] {
     // Hashed once: this is on the path of every call.
     let shard = Shard::of(account);

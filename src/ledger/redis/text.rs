@@ -14,12 +14,12 @@ pub(super) use books::{account, account_fields, source, source_text};
 pub(super) use entry::{entry, entry_text};
 pub(super) use outcome::{funds, outcome, outcome_text};
 
-/// A text that no script writes.
+/// A text that no function writes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("what Redis keeps can't be read: {0:?}")]
 pub(super) struct Unreadable(pub(super) String);
 
-/// An id as the scripts write it: 32 hexadecimal digits.
+/// An id as the functions write it: 32 hexadecimal digits.
 pub(super) fn id(id: Id) -> String {
     format!("{:032x}", id.as_u128())
 }

@@ -25,7 +25,7 @@ pub(super) enum Verdict {
     Unclear,
 }
 
-/// What servers say before a script begins, besides what the client has names for.
+/// What servers say before a step begins, besides what the client has names for.
 const REFUSALS: &[&str] =
     &["OOM", "BUSY", "MISCONF", "NOREPLICAS", "NOAUTH", "WRONGPASS", "NOPERM", "CROSSSLOT"];
 
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn what_came_before_the_script_is_told_from_what_may_have_come_after() {
+    fn what_came_before_the_step_is_told_from_what_may_have_come_after() {
         let elsewhere = |host: &str, asking| Verdict::Elsewhere {
             place: Some(Place { host: host.into(), port: 7000 }),
             asking,

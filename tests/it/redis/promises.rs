@@ -110,12 +110,18 @@ async fn a_job_is_corrected_once_by_many_gateways() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_script_is_loaded_again_when_the_server_has_forgotten_it() {
+async fn the_functions_are_loaded_again_when_the_server_has_lost_them() {
     let server = Server::start(&[]);
     let ledger = open(&server).await;
     let account = funded(&ledger, "acc", 2).await;
-    server.command(&["SCRIPT", "FLUSH"]).await;
-    assert!(is_held(&ledger.apply(&account, new_id(), hold(1)).await));
+    server.command(&["FUNCTION", "FLUSH"]).await;
+    // All at once, of which each may bring them.
+    let holds = (0..8).map(|_| ledger.apply(&account, new_id(), hold(0)));
+    assert!(futures_util::future::join_all(holds).await.iter().all(is_held));
+    // And where the step goes its own way, since it must not be lost.
+    server.command(&["FUNCTION", "FLUSH"]).await;
+    let other = funded(&ledger, "other", 2).await;
+    assert!(is_held(&ledger.apply(&other, new_id(), hold(1)).await));
 }
 
 #[tokio::test(flavor = "multi_thread")]

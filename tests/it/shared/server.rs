@@ -11,17 +11,17 @@ const CALLS: usize = 4;
 /// What operators do, each time that so many calls have ended.
 const EVERY: usize = 60;
 const DONE: [&[&str]; 6] = [
-    &["SCRIPT", "FLUSH"],
+    &["FUNCTION", "FLUSH"],
     &["CLIENT", "KILL", "TYPE", "normal"],
     // Longer than a gateway waits: what becomes of the steps under way is not known to it.
     &["CLIENT", "PAUSE", "3000"],
-    &["SCRIPT", "FLUSH", "SYNC"],
+    &["FUNCTION", "FLUSH", "SYNC"],
     &["BGREWRITEAOF"],
     &["CLIENT", "KILL", "TYPE", "normal"],
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn scripts_flushed_connections_killed_and_clients_paused_change_no_sum() {
+async fn functions_flushed_connections_killed_and_clients_paused_change_no_sum() {
     let redis = RedisServer::start(&["--appendonly", "yes"]);
     let mut fleet = Fleet::start(load::setup(), redis, 4).await;
     let load = Load::on(&fleet);
