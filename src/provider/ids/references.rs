@@ -11,7 +11,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Seq
 mod members;
 
 use super::{google, tuned};
-use members::{SIGNS, Says, member};
+use members::{Says, may_name, member};
 
 /// Most things that a request may name.
 pub const IDS_MAX: usize = 2_048;
@@ -41,7 +41,7 @@ pub enum Within {
 /// have items that stand for others, and don't say so.
 pub fn references(body: &[u8], within: Within, has_items: bool) -> Result<Vec<String>, Unreadable> {
     let has_items = has_items && memmem::find(body, b"\"id\"").is_some();
-    if !has_items && !SIGNS.is_match(body) {
+    if !has_items && !may_name(body) {
         return Ok(Vec::new());
     }
     let mut found = Found::default();

@@ -1,8 +1,6 @@
 //! The words: which members of a body name things, and how.
 
-use std::sync::LazyLock;
-
-use aho_corasick::AhoCorasick;
+use memchr::memmem;
 
 use super::Place;
 
@@ -135,15 +133,95 @@ const FREE: [&str; 12] = [
     "response_schema",
 ];
 
-/// What a body has in it that names a thing at all; the escape of a plain character may hide any of it. Of `model` and
-/// `input` the values tell.
-pub(super) static SIGNS: LazyLock<AhoCorasick> = LazyLock::new(|| {
-    let often = ["model", "input"];
-    let members = MEMBERS.iter().filter(|(member, _)| !often.contains(member));
-    let mut signs: Vec<String> = members.map(|(member, _)| format!("\"{member}\"")).collect();
-    signs.extend(["\"ft:", "tunedModels", "\"item_reference\""].map(str::to_owned));
-    signs.extend((2..8).map(|digit| format!("\\u00{digit}")));
-    // A fault in the patterns, which are of the program, would show in every test.
-    #[expect(clippy::expect_used, reason = "some sixty short texts")]
-    AhoCorasick::new(signs).expect("the signs are plain texts")
-});
+/// Members that most bodies have: of these the values tell.
+const USUAL: [&str; 2] = ["model", "input"];
+
+/// The lengths of the words that are signs, as a set of bits, by the letter with which they begin. Most words of a body
+/// are told apart by these alone.
+const LENGTHS: [u32; 256] = {
+    let mut lengths = [0; 256];
+    let mut at = 0;
+    while at < MEMBERS.len() {
+        let word = MEMBERS[at].0.as_bytes();
+        lengths[word[0] as usize] |= 1 << word.len();
+        at += 1;
+    }
+    lengths[REFERENCE[0] as usize] |= 1 << REFERENCE.len();
+    lengths
+};
+
+/// The type of an item that stands for another.
+const REFERENCE: &[u8] = b"item_reference";
+/// How models begin, or what their names have in them, that were made from somebody's data.
+const TUNED: [&[u8]; 2] = [b"ft:", b"tunedModels"];
+
+/// Whether `body` has something in it that names a thing at all; the escape of a plain character may hide any of it.
+/// Read before every metered call, and so by way of its quotes and escapes only.
+pub(super) fn may_name(body: &[u8]) -> bool {
+    let mut quote = None;
+    let is_sign = memchr::memchr2_iter(b'"', b'\\', body).any(|at| {
+        if body[at] == b'\\' {
+            return is_plain_escape(&body[at..]);
+        }
+        // From one quote to the next: which of them are a beginning and an end does not matter to a sign.
+        let word = quote.replace(at).map(|begin| &body[begin + 1..at]);
+        word.is_some_and(is_sign)
+    });
+    is_sign || memmem::find(body, TUNED[1]).is_some()
+}
+
+fn is_sign(word: &[u8]) -> bool {
+    let Some(first) = word.first() else { return false };
+    let lengths = LENGTHS[usize::from(*first)];
+    let has_length = word.len() < 32 && lengths >> word.len() & 1 == 1;
+    let is_listed = || {
+        let mut members = MEMBERS.iter().filter(|(member, _)| !USUAL.contains(member));
+        word == REFERENCE || members.any(|(member, _)| member.as_bytes() == word)
+    };
+    word.starts_with(TUNED[0]) || has_length && is_listed()
+}
+
+/// Whether a text begins with the escape of a character of ASCII that could stand there by itself.
+fn is_plain_escape(text: &[u8]) -> bool {
+    matches!(text, [b'\\', b'u', b'0', b'0', b'2'..=b'7', ..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_member_is_a_sign_wherever_it_stands() {
+        for (member, _) in MEMBERS.iter().filter(|(member, _)| !USUAL.contains(member)) {
+            assert!(may_name(format!("{{\"{member}\":\"x\"}}").as_bytes()), "{member}");
+            assert!(may_name(format!("{{\"a\":\"\\\"{member}\":\"x\"}}").as_bytes()), "{member}");
+            assert!(
+                !may_name(format!("{{\"{member}_\":\"the {member}\"}}").as_bytes()),
+                "{member}"
+            );
+        }
+        assert!(MEMBERS.iter().all(|(member, _)| member.len() < 32));
+    }
+
+    #[test]
+    fn the_rest_of_the_signs_is_found_too() {
+        for body in [
+            r#"{"model":"ft:gpt-4o:me"}"#,
+            r#"{"model":"tunedModels/mine"}"#,
+            r#"{"model":"projects/p/tunedModels/mine"}"#,
+            r#"{"input":[{"type":"item_reference"}]}"#,
+            r#"{"file\u005fid":"file-1"}"#,
+        ] {
+            assert!(may_name(body.as_bytes()), "{body}");
+        }
+        for body in [
+            r#"{"model":"gpt-4o","input":"left: \u00e4 \u0007 \n \"yes\""}"#,
+            r#"{"messages":[{"role":"user","content":"which file_id?"}]}"#,
+            r#"{"a":"unended"#,
+            "\\u00",
+            "",
+        ] {
+            assert!(!may_name(body.as_bytes()), "{body}");
+        }
+    }
+}
