@@ -5,13 +5,18 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::Timestamp;
 
 /// The name of an account: 1 to 64 of `A-Z a-z 0-9 . _ : -`, chosen by the `SaaS`. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct AccountId(Arc<str>);
+pub struct AccountId {
+    name: Arc<str>,
+    /// Computed once: every step needs it.
+    spread: u8,
+}
 
 /// Why a text is not an account's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -21,7 +26,12 @@ pub struct BadAccountId;
 impl AccountId {
     /// The name as text.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.name
+    }
+
+    /// The first byte of the SHA-256 of the name: spreads accounts evenly, and is the same for ever.
+    pub fn spread(&self) -> u8 {
+        self.spread
     }
 }
 
@@ -29,7 +39,10 @@ impl FromStr for AccountId {
     type Err = BadAccountId;
 
     fn from_str(text: &str) -> Result<Self, BadAccountId> {
-        if is_name(text) { Ok(Self(text.into())) } else { Err(BadAccountId) }
+        if !is_name(text) {
+            return Err(BadAccountId);
+        }
+        Ok(Self { name: text.into(), spread: Sha256::digest(text)[0] })
     }
 }
 
@@ -54,7 +67,7 @@ impl From<AccountId> for String {
 
 impl fmt::Display for AccountId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.name)
     }
 }
 

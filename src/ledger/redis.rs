@@ -269,5 +269,5 @@ fn unreadable(error: &Unreadable) -> LedgerError {
 }
 
 fn hexadecimal(bytes: [u8; 16]) -> String {
-    format!("{:032x}", u128::from_be_bytes(bytes))
+    text::id(Id::from_u128(u128::from_be_bytes(bytes)))
 }

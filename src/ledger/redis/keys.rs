@@ -3,8 +3,6 @@
 //! All keys of an account carry the tag of its shard, so that one script may touch them all on a cluster as well: the
 //! shard is the first byte of the SHA-256 of the account's name, for ever.
 
-use sha2::{Digest, Sha256};
-
 use crate::credit::{AccountId, ClaimName, Id};
 use crate::directory::KeyHash;
 use crate::ledger::owned::Spell;
@@ -25,7 +23,7 @@ pub struct Shard(u8);
 impl Shard {
     /// Where `account` is, for ever.
     pub fn of(account: &AccountId) -> Self {
-        Self(Sha256::digest(account.as_str())[0])
+        Self(account.spread())
     }
 
     /// All of them.
@@ -126,7 +124,6 @@ pub(super) fn fence_beside(key: &str) -> String {
 
 /// The keys of a step, in the order in which the functions want them.
 pub(super) fn of_step(account: &AccountId, id: Id) -> [String; 5] {
-    // Hashed once: this is on the path of every call.
     let shard = Shard::of(account);
     let [books, sources] = ["a", "src"].map(|kind| shard.key(kind, account.as_str()));
     [books, sources, shard.operations(id), shard.log(), shard.names()]

@@ -21,7 +21,7 @@ pub(super) struct Unreadable(pub(super) String);
 
 /// An id as the functions write it: 32 hexadecimal digits.
 pub(super) fn id(id: Id) -> String {
-    format!("{:032x}", id.as_u128())
+    id.digits().map(char::from).iter().collect()
 }
 
 pub(super) fn kind(kind: LotKind) -> &'static str {
