@@ -82,12 +82,18 @@ impl Credits {
 /// Credits as a plain decimal number: no exponent, no trailing zeros (semantics.md section 6).
 impl fmt::Display for Credits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (whole, micros) = (self.0 / Self::MICROS, self.0 % Self::MICROS);
+        let (whole, mut micros) = (self.0 / Self::MICROS, self.0 % Self::MICROS);
+        // Each answer tells several amounts, and each line of the log: so without the general formatter.
+        f.write_str(itoa::Buffer::new().format(whole))?;
         if micros == 0 {
-            return write!(f, "{whole}");
+            return Ok(());
         }
-        let decimals = format!("{micros:06}");
-        write!(f, "{whole}.{}", decimals.trim_end_matches('0'))
+        let mut decimals = *b".000000";
+        for digit in decimals[1..].iter_mut().rev() {
+            *digit += u8::try_from(micros % 10).unwrap_or_default();
+            micros /= 10;
+        }
+        f.write_str(std::str::from_utf8(&decimals).unwrap_or_default().trim_end_matches('0'))
     }
 }
 

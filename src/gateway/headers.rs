@@ -1,5 +1,7 @@
 //! The `x-credits-*` headers of a metered answer.
 
+use std::fmt::{Display, Write as _};
+
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::config::Headers;
@@ -13,6 +15,9 @@ static REMAINING: HeaderName = HeaderName::from_static("x-credits-remaining");
 static PLAN_REMAINING: HeaderName = HeaderName::from_static("x-credits-plan-remaining");
 static PURCHASED_REMAINING: HeaderName = HeaderName::from_static("x-credits-purchased-remaining");
 static RESET: HeaderName = HeaderName::from_static("x-credits-reset");
+
+/// As long as any of the values.
+const USUAL_BYTES: usize = 48;
 
 /// What a metered answer tells of credits.
 pub struct Told {
@@ -32,25 +37,31 @@ impl Told {
     /// Writes what `switches` allow into `headers`. After a hold that was given back (`!did_work`) only the sum is known:
     /// what lies in which lot again is for `GET /credits` to say. Without a hold the price is not charged yet.
     pub fn write(&self, switches: Headers, did_work: bool, headers: &mut HeaderMap) {
-        let mut put = |on: bool, name: &HeaderName, value: String| {
-            if on && let Ok(value) = HeaderValue::try_from(value) {
+        let mut text = String::with_capacity(USUAL_BYTES);
+        let mut put = |on: bool, name: &HeaderName, value: &dyn Display| {
+            if !on {
+                return;
+            }
+            text.clear();
+            // Writing to a String doesn't fail.
+            let _ = write!(text, "{value}");
+            if let Ok(value) = HeaderValue::from_str(&text) {
                 headers.insert(name, value);
             }
         };
-        put(switches.request_id, &REQUEST_ID, self.id.to_string());
+        put(switches.request_id, &REQUEST_ID, &self.id);
         let is_final = self.is_final && self.funds.is_some();
         let amount = if is_final { &CHARGED } else { &HELD };
-        put(switches.charged, amount, self.amount.to_string());
+        put(switches.charged, amount, &self.amount);
         let Some(funds) = self.funds else { return };
         let remaining = funds.spendable().saturating_add(self.returned);
-        put(switches.remaining, &REMAINING, remaining.to_string());
+        put(switches.remaining, &REMAINING, &remaining);
         if did_work {
-            put(switches.plan_remaining, &PLAN_REMAINING, funds.plan.to_string());
-            let purchased = funds.purchased.to_string();
-            put(switches.purchased_remaining, &PURCHASED_REMAINING, purchased);
+            put(switches.plan_remaining, &PLAN_REMAINING, &funds.plan);
+            put(switches.purchased_remaining, &PURCHASED_REMAINING, &funds.purchased);
         }
         if let Some(reset) = funds.plan_end.and_then(rfc3339) {
-            put(switches.reset, &RESET, reset);
+            put(switches.reset, &RESET, &reset);
         }
     }
 }

@@ -7,34 +7,38 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::sync::Semaphore;
-use tower::service_fn;
-use tower::util::BoxCloneSyncService;
+use tower::{Service, service_fn};
 
 use super::{Answer, Gateway};
+
+type Answering = BoxFuture<'static, Result<Response<Answer>, Infallible>>;
 
 /// The service of the data plane, at most `in_flight` requests at once. A request is in flight until its answer has
 /// ended, so its place travels with the answer; one that finds no place is refused at once rather than made to wait.
 pub fn stack(
     gateway: Arc<Gateway>,
     in_flight: usize,
-) -> BoxCloneSyncService<Request<Incoming>, Response<Answer>, Infallible> {
+) -> impl Service<Request<Incoming>, Response = Response<Answer>, Error = Infallible, Future = Answering>
++ Clone {
     let places = Arc::new(Semaphore::new(in_flight.min(Semaphore::MAX_PERMITS)));
-    BoxCloneSyncService::new(service_fn(move |request| {
+    service_fn(move |request| -> Answering {
         let gateway = Arc::clone(&gateway);
         let place = Arc::clone(&places).try_acquire_owned();
-        async move {
+        // Boxed, so that a connection has the memory only while it waits for an answer.
+        Box::pin(async move {
             let Ok(place) = place else { return Ok(gateway.shed(request)) };
             let answer = AssertUnwindSafe(gateway.handle(request)).catch_unwind().await;
             // A defect costs one request, not its connection; the guards of its call have been dropped by now. What
             // it may have left half-done is shared by nobody: requests share only what locks and channels protect.
             let answer = answer.unwrap_or_else(|_| failed());
             Ok(answer.map(|answer| answer.in_place(place)))
-        }
-    }))
+        })
+    })
 }
 
 /// The answer to a request that met a defect, before any dialect is known.

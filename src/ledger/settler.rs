@@ -175,7 +175,8 @@ impl Settler {
     /// slots. What the program's end cuts off is made good by the hold's end, or by whoever asks for the job again.
     fn settle(&self, settlement: Settlement) {
         let Shared { ledger, journal, home, .. } = &*self.shared;
-        let settling = settle::settle(ledger.clone(), journal.clone(), settlement);
+        // Boxed, since a task is moved whole when it begins and when it ends.
+        let settling = Box::pin(settle::settle(ledger.clone(), journal.clone(), settlement));
         drop(Handle::try_current().unwrap_or_else(|_| home.clone()).spawn(settling));
     }
 

@@ -5,10 +5,16 @@
 //! classified by the table of the provider that it is sent to.
 
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderName, Method};
 
 use super::credentials::names_key;
 use super::{Dialect, Path, PathError, Route};
+
+static ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
+static GOOG_API_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
+static GOOG_API_CLIENT: HeaderName = HeaderName::from_static("x-goog-api-client");
+static API_KEY: HeaderName = HeaderName::from_static("api-key");
+static X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// A path in the spelling of a dialect, and what it is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,14 +28,14 @@ pub struct Placed {
 /// `x-api-key` is the weakest sign, since newer libraries of Anthropic's send their key as all others do; it counts if
 /// there is no other key.
 pub fn hint(headers: &HeaderMap, query: Option<&str>) -> Option<Dialect> {
-    let has = |name: &str| headers.contains_key(name);
-    if has("anthropic-version") {
+    let has = |name: &HeaderName| headers.contains_key(name);
+    if has(&ANTHROPIC_VERSION) {
         Some(Dialect::Anthropic)
-    } else if has("x-goog-api-key") || has("x-goog-api-client") {
+    } else if has(&GOOG_API_KEY) || has(&GOOG_API_CLIENT) {
         Some(Dialect::Gemini)
-    } else if headers.contains_key(AUTHORIZATION) || has("api-key") {
+    } else if has(&AUTHORIZATION) || has(&API_KEY) {
         None
-    } else if has("x-api-key") {
+    } else if has(&X_API_KEY) {
         Some(Dialect::Anthropic)
     } else {
         query.is_some_and(names_key).then_some(Dialect::Gemini)
@@ -75,7 +81,7 @@ pub fn place(
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderName, HeaderValue};
+    use http::HeaderValue;
 
     use super::*;
     use crate::provider::Spelled;
