@@ -225,7 +225,7 @@ fn host_and_port(uri: &Uri) -> (String, u16) {
 
 /// The host and port by which the caller has found the gateway.
 fn authority(head: &request::Parts) -> Option<Cow<'_, Authority>> {
-    let host = || only(&head.headers, HOST.as_str()).ok()??.to_str().ok()?.parse().ok();
+    let host = || only(&head.headers, &HOST).ok()??.to_str().ok()?.parse().ok();
     let asked = head.uri.authority().map(Cow::Borrowed);
     let authority = asked.or_else(|| host().map(Cow::Owned))?;
     (!authority.as_str().contains('@')).then_some(authority)

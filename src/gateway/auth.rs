@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 
 use super::head::only;
 use super::rejection::Rejection;
@@ -13,7 +13,7 @@ use crate::directory::{Check, Directory, KeyHash, KnownKey, Owner, Record};
 use crate::provider::credentials::credentials;
 
 /// The header in which a service key names the account.
-pub const ACCOUNT_HEADER: &str = "x-credits-account";
+pub static ACCOUNT_HEADER: HeaderName = HeaderName::from_static("x-credits-account");
 
 /// An identified caller.
 #[derive(Clone)]
@@ -90,7 +90,7 @@ async fn known(
 }
 
 fn account_of(owner: &Owner, headers: &HeaderMap) -> Result<AccountId, Rejection> {
-    let named = only(headers, ACCOUNT_HEADER).map_err(|_| Rejection::AccountUnreadable)?;
+    let named = only(headers, &ACCOUNT_HEADER).map_err(|_| Rejection::AccountUnreadable)?;
     let named: Option<AccountId> = named
         .map(|value| value.to_str().ok().and_then(|text| text.parse().ok()))
         .map(|account| account.ok_or(Rejection::AccountUnreadable))

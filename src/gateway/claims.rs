@@ -2,7 +2,7 @@
 //! a task (`x-credits-task`), and what it is for (`x-credits-feature`). Headers in, names out; the ledger decides.
 
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use sha2::{Digest, Sha256};
 
 use super::auth::Caller;
@@ -14,9 +14,9 @@ use crate::directory::Owner;
 use crate::policy::Place;
 use crate::provider::credentials::query_without_key;
 
-const KEY_HEADER: &str = "idempotency-key";
-const TASK_HEADER: &str = "x-credits-task";
-const FEATURE_HEADER: &str = "x-credits-feature";
+static KEY_HEADER: HeaderName = HeaderName::from_static("idempotency-key");
+static TASK_HEADER: HeaderName = HeaderName::from_static("x-credits-task");
+static FEATURE_HEADER: HeaderName = HeaderName::from_static("x-credits-feature");
 
 /// The longest key of a call and the longest name of a task.
 const NAME_BYTES: usize = 255;
@@ -30,8 +30,8 @@ pub fn claims(
     is_free: bool,
     tasks: Tasks,
 ) -> Result<Option<Claims>, Rejection> {
-    let key = only(&head.headers, KEY_HEADER).map_err(|_| Rejection::KeyOfCallUnreadable)?;
-    let task = only(&head.headers, TASK_HEADER).map_err(|_| Rejection::TaskUnreadable)?;
+    let key = only(&head.headers, &KEY_HEADER).map_err(|_| Rejection::KeyOfCallUnreadable)?;
+    let task = only(&head.headers, &TASK_HEADER).map_err(|_| Rejection::TaskUnreadable)?;
     if key.is_none() && task.is_none() {
         return Ok(None);
     }
@@ -64,7 +64,7 @@ pub fn claims(
 
 /// What the call is for.
 pub fn feature(headers: &HeaderMap) -> Result<Option<Feature>, Rejection> {
-    let Some(value) = only(headers, FEATURE_HEADER).map_err(|_| Rejection::FeatureUnreadable)?
+    let Some(value) = only(headers, &FEATURE_HEADER).map_err(|_| Rejection::FeatureUnreadable)?
     else {
         return Ok(None);
     };

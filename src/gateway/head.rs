@@ -14,7 +14,10 @@ use crate::{policy, provider};
 pub struct Several;
 
 /// The header's value, if it came once.
-pub fn only<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h HeaderValue>, Several> {
+pub fn only<'h>(
+    headers: &'h HeaderMap,
+    name: &HeaderName,
+) -> Result<Option<&'h HeaderValue>, Several> {
     let mut values = headers.get_all(name).iter();
     let value = values.next();
     if values.next().is_some() { Err(Several) } else { Ok(value) }
@@ -57,7 +60,7 @@ pub fn peeked(head: &request::Parts, place: &Place<'_>, body: &Bytes) -> Result<
         | ModelAt::JsonOrMultipart
         | ModelAt::Absent => {
             let doubtful = Malformed::DoubtfulHeader { header: "content-type" };
-            let kind = only(&head.headers, CONTENT_TYPE.as_str()).map_err(|_| doubtful.clone())?;
+            let kind = only(&head.headers, &CONTENT_TYPE).map_err(|_| doubtful.clone())?;
             let kind = kind.map(HeaderValue::to_str).transpose().map_err(|_| doubtful)?;
             return peek::peek(at, kind, body);
         }

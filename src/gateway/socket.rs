@@ -213,10 +213,10 @@ impl Gateway {
 /// Whether a head asks for a WebSocket with all that its provider needs to answer (RFC 6455 section 4.2.1).
 fn may_upgrade(head: &request::Parts) -> bool {
     let request::Parts { method, version, headers, .. } = head;
-    let version_13 = head::only(headers, SEC_WEBSOCKET_VERSION.as_str());
+    let version_13 = head::only(headers, &SEC_WEBSOCKET_VERSION);
     *method == Method::GET
         && *version == Version::HTTP_11
         && has_token(headers, &CONNECTION, "upgrade")
         && version_13.is_ok_and(|value| value.is_some_and(|value| value == "13"))
-        && head::only(headers, SEC_WEBSOCKET_KEY.as_str()).is_ok_and(|key| key.is_some())
+        && head::only(headers, &SEC_WEBSOCKET_KEY).is_ok_and(|key| key.is_some())
 }

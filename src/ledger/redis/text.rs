@@ -21,7 +21,7 @@ pub(super) struct Unreadable(pub(super) String);
 
 /// An id as the functions write it: 32 hexadecimal digits.
 pub(super) fn id(id: Id) -> String {
-    id.digits().map(char::from).iter().collect()
+    std::str::from_utf8(&id.digits()).unwrap_or_default().to_owned()
 }
 
 pub(super) fn kind(kind: LotKind) -> &'static str {

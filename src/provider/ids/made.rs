@@ -170,7 +170,9 @@ impl Route {
 
 /// Whether `sign` stands in `body`, or may, hidden in an escape.
 fn mentions(body: &[u8], sign: &str) -> bool {
-    memmem::find(body, sign.as_bytes()).is_some() || memmem::find(body, b"\\u00").is_some()
+    let has_escapes = || memchr::memchr(b'\\', body).is_some();
+    memmem::find(body, sign.as_bytes()).is_some()
+        || has_escapes() && memmem::find(body, b"\\u00").is_some()
 }
 
 /// Reads one answer.
