@@ -6,15 +6,21 @@
 # There is no HEALTHCHECK here: ask /live and /ready on the admin listener, as docker-compose.yml does.
 
 FROM rust:1.95-slim-bookworm AS build
+# What scripts/dist makes load with.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends python3 redis-server util-linux \
+    && rm -rf /var/lib/apt/lists/* \
+    && rustup component add llvm-tools
 WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
+COPY scripts/dist scripts/dist
+COPY bench bench
 COPY config config
 COPY src src
 # What was downloaded and compiled is kept for the next build; only the program leaves this step.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/build/target \
-    cargo build --locked --profile dist --bin creditgate \
-    && cp target/dist/creditgate /creditgate
+    scripts/dist && cp target/optimized/creditgate /creditgate
 
 FROM debian:bookworm-slim
 RUN apt-get update \

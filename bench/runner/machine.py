@@ -52,14 +52,25 @@ def _is_there(thing):
 
 
 def build(profile="dist"):
-    """Builds creditgate and the programs of this folder; gives their paths by name."""
-    gateway = ["cargo", "build", "--locked", "--profile", profile, "--bin", "creditgate"]
-    tools = ["cargo", "build", "--locked", "--release", "--manifest-path", "bench/Cargo.toml"]
-    for command in (gateway + ["--target-dir", str(TARGET)], tools + ["--target-dir", str(TARGET / "bench")]):
-        if subprocess.run(command, cwd=ROOT, check=False).returncode:
-            raise Missing(f"`{' '.join(command)}` failed: its own words are above")
-    built = {name: TARGET / "bench/release" / name for name in ("provider", "load", "plain-proxy")}
-    return {**built, "creditgate": TARGET / profile / "creditgate"}
+    """Builds creditgate and the programs of this folder; gives their paths by name. `dist` is what images have."""
+    if profile == "dist":
+        _run(["scripts/dist"])
+        gateway = TARGET / "optimized/creditgate"
+    else:
+        _run(["cargo", "build", "--locked", "--profile", profile, "--bin", "creditgate", "--target-dir", str(TARGET)])
+        gateway = TARGET / profile / "creditgate"
+    return {**build_tools(), "creditgate": gateway}
+
+
+def build_tools():
+    """Builds the programs of this folder; gives their paths by name."""
+    _run(["cargo", "build", "--locked", "--release", "--manifest-path", "bench/Cargo.toml", "--target-dir", str(TARGET / "bench")])
+    return {name: TARGET / "bench/release" / name for name in ("provider", "load", "plain-proxy")}
+
+
+def _run(command):
+    if subprocess.run(command, cwd=ROOT, check=False).returncode:
+        raise Missing(f"`{' '.join(command)}` failed: its own words are above")
 
 
 def counts_instructions():
