@@ -84,16 +84,7 @@ impl Reader {
                     after
                 }
                 Within::Key | Within::Text => self.text(rest, sink),
-                Within::Number
-                    if matches!(byte, b'0'..=b'9' | b'.' | b'-' | b'+' | b'e' | b'E') =>
-                {
-                    self.keep(&[byte]);
-                    after
-                }
-                Within::Number => {
-                    self.end_number(sink);
-                    rest
-                }
+                Within::Number => self.number(rest, sink),
             };
         }
     }
@@ -186,26 +177,49 @@ impl Reader {
         if rest[length] == b'\\' {
             self.tell(&rest[..=length], sink);
             (self.word_is_lost, self.escaped) = (true, true);
+        } else if self.word.is_empty() && !self.word_is_lost {
+            // Nearly all texts come whole: nothing of them is copied.
+            let text = &rest[..length];
+            self.pass_on(text, sink);
+            self.end_text(Some(text).filter(|_| length <= WORD_BYTES_MAX), sink);
         } else {
             self.tell(&rest[..length], sink);
-            self.end_text(sink);
+            let word = std::mem::take(&mut self.word);
+            self.end_text(Some(word.as_slice()).filter(|_| !self.word_is_lost), sink);
+            self.word = word;
         }
         &rest[length + 1..]
     }
 
+    /// Reads on in a number; returns what follows.
+    fn number<'p>(&mut self, rest: &'p [u8], sink: &mut impl Sink) -> &'p [u8] {
+        let goes_on = |byte: &u8| matches!(byte, b'0'..=b'9' | b'.' | b'-' | b'+' | b'e' | b'E');
+        let length = rest.iter().take_while(|byte| goes_on(byte)).count();
+        self.keep(&rest[..length]);
+        if length < rest.len() {
+            self.end_number(sink);
+        }
+        &rest[length..]
+    }
+
     fn tell(&mut self, piece: &[u8], sink: &mut impl Sink) {
         self.keep(piece);
+        self.pass_on(piece, sink);
+    }
+
+    fn pass_on(&mut self, piece: &[u8], sink: &mut impl Sink) {
         if self.within == Within::Text && self.deeper == 0 && !piece.is_empty() {
             sink.piece(piece);
         }
     }
 
-    fn end_text(&mut self, sink: &mut impl Sink) {
+    /// The key or text has ended; `word` is the whole of it, if it is short and has no escapes.
+    fn end_text(&mut self, word: Option<&[u8]>, sink: &mut impl Sink) {
         let is_key = std::mem::take(&mut self.within) == Within::Key;
         if self.deeper > 0 {
             return;
         }
-        let word = std::str::from_utf8(&self.word).ok().filter(|_| !self.word_is_lost);
+        let word = word.and_then(|word| std::str::from_utf8(word).ok());
         if !is_key {
             sink.end(&self.path, word);
             return;
