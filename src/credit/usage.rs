@@ -158,8 +158,13 @@ impl Usage {
 
     /// `amount` of `unit` more, or as much as can be counted.
     pub fn with(mut self, unit: Unit, amount: u64) -> Self {
-        self[unit] = self[unit].saturating_add(amount);
+        self.add(unit, amount);
         self
+    }
+
+    /// Adds `amount` of `unit`, or as much as can be counted.
+    pub fn add(&mut self, unit: Unit, amount: u64) {
+        self[unit] = self[unit].saturating_add(amount);
     }
 
     /// The sum with `other`.

@@ -3,8 +3,11 @@
 //! ask, the gateway does, and takes the chunk out again. All other bytes stay as they are, in both directions.
 
 use std::ops::Range;
+use std::sync::LazyLock;
 
 use bytes::{Bytes, BytesMut};
+use memchr::memchr2;
+use memchr::memmem::Finder;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -190,27 +193,35 @@ impl Ends {
     /// The ends in `bytes`, of which the first `known` have been seen before.
     fn find(&mut self, bytes: &[u8], known: usize) -> Vec<usize> {
         let mut ends = Vec::new();
-        for (at, &byte) in bytes.iter().enumerate().skip(known) {
-            let is_second = std::mem::take(&mut self.after_return) && byte == b'\n';
+        let mut at = known;
+        while at < bytes.len() {
+            let is_second = std::mem::take(&mut self.after_return) && bytes[at] == b'\n';
             if std::mem::take(&mut self.after_blank) {
                 ends.push(if is_second { at + 1 } else { at });
             }
             if is_second {
+                at += 1;
                 continue;
             }
-            self.after_return = byte == b'\r';
-            if !matches!(byte, b'\n' | b'\r') {
+            let Some(length) = memchr2(b'\n', b'\r', &bytes[at..]) else {
                 self.in_line = true;
-            } else if !std::mem::take(&mut self.in_line) {
+                break;
+            };
+            self.in_line |= length > 0;
+            at += length + 1;
+            self.after_return = bytes[at - 1] == b'\r';
+            if !std::mem::take(&mut self.in_line) {
                 self.after_blank = self.after_return;
                 if !self.after_return {
-                    ends.push(at + 1);
+                    ends.push(at);
                 }
             }
         }
         ends
     }
 }
+
+static USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"usage\""));
 
 /// Whether an event only says the usage: a chunk without choices.
 fn is_the_chunk(event: &[u8]) -> bool {
@@ -219,7 +230,12 @@ fn is_the_chunk(event: &[u8]) -> bool {
         choices: Vec<IgnoredAny>,
         usage: Option<IgnoredAny>,
     }
-    if memchr::memmem::find(event, b"\"usage\"").is_none() {
+    // Where a stream tells its usage, every other chunk has `null` for it.
+    let is_told = |at: usize| {
+        let value = event[at + USAGE.needle().len()..].trim_ascii_start().strip_prefix(b":");
+        !value.is_some_and(|value| value.trim_ascii_start().starts_with(b"null"))
+    };
+    if !USAGE.find_iter(event).any(is_told) {
         return false;
     }
     let mut found = false;
@@ -305,7 +321,7 @@ mod tests {
         }
     }
 
-    const USAGE: &str = r#"data: {"choices":[],"usage":{"prompt_tokens":1}}"#;
+    const TOLD: &str = r#"data: {"choices":[],"usage":{"prompt_tokens":1}}"#;
 
     /// Events that are none of the chunks to be left out, though they look like some.
     const OTHERS: [&str; 8] = [
@@ -342,7 +358,7 @@ mod tests {
         ) {
             let (mut stream, mut expected) = (String::new(), String::new());
             for event in events {
-                let text = OTHERS.get(event).map_or(USAGE, |event| *event).replace('\n', end) + end + end;
+                let text = OTHERS.get(event).map_or(TOLD, |event| *event).replace('\n', end) + end + end;
                 stream += &text;
                 if event < OTHERS.len() {
                     expected += &text;
@@ -368,7 +384,7 @@ mod tests {
         let mut sieve = Sieve::default();
         assert_eq!(sieve.feed(Bytes::from(long.clone())), long);
         assert_eq!(sieve.feed(Bytes::from_static(b"y")), "y");
-        let end = format!("\n\n{USAGE}\n\ndata: 1\n\ndata: 2");
+        let end = format!("\n\n{TOLD}\n\ndata: 1\n\ndata: 2");
         assert_eq!(sieve.feed(end.into()), "\n\ndata: 1\n\n");
         assert_eq!(sieve.finish(), "data: 2");
     }

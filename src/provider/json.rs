@@ -76,6 +76,8 @@ enum Within {
 impl Reader {
     /// Takes the next piece.
     pub(super) fn feed(&mut self, piece: &[u8], sink: &mut impl Sink) {
+        // Once for all words of the piece.
+        let utf8 = std::str::from_utf8(piece).ok();
         let mut rest = piece;
         while let Some((&byte, after)) = rest.split_first() {
             rest = match self.within {
@@ -83,17 +85,11 @@ impl Reader {
                     self.structure(byte, sink);
                     after
                 }
-                Within::Key | Within::Text => self.text(rest, sink),
-                Within::Number
-                    if matches!(byte, b'0'..=b'9' | b'.' | b'-' | b'+' | b'e' | b'E') =>
-                {
-                    self.keep(&[byte]);
-                    after
+                Within::Key | Within::Text => {
+                    let utf8 = utf8.and_then(|utf8| utf8.get(piece.len() - rest.len()..));
+                    self.text(rest, utf8, sink)
                 }
-                Within::Number => {
-                    self.end_number(sink);
-                    rest
-                }
+                Within::Number => self.number(rest, sink),
             };
         }
     }
@@ -173,8 +169,8 @@ impl Reader {
         }
     }
 
-    /// Reads on in a key or a text; returns what follows.
-    fn text<'p>(&mut self, rest: &'p [u8], sink: &mut impl Sink) -> &'p [u8] {
+    /// Reads on in a key or a text; returns what follows. `utf8` is `rest`, if that is known to be UTF-8.
+    fn text<'p>(&mut self, rest: &'p [u8], utf8: Option<&str>, sink: &mut impl Sink) -> &'p [u8] {
         if std::mem::take(&mut self.escaped) {
             self.tell(&rest[..1], sink);
             return &rest[1..];
@@ -186,26 +182,54 @@ impl Reader {
         if rest[length] == b'\\' {
             self.tell(&rest[..=length], sink);
             (self.word_is_lost, self.escaped) = (true, true);
+        } else if self.word.is_empty() && !self.word_is_lost {
+            // Nearly all texts come whole: nothing of them is copied.
+            let text = &rest[..length];
+            self.pass_on(text, sink);
+            let word = match utf8 {
+                _ if length > WORD_BYTES_MAX => None,
+                Some(utf8) => utf8.get(..length),
+                None => std::str::from_utf8(text).ok(),
+            };
+            self.end_text(word, sink);
         } else {
             self.tell(&rest[..length], sink);
-            self.end_text(sink);
+            let word = std::mem::take(&mut self.word);
+            let whole = std::str::from_utf8(&word).ok().filter(|_| !self.word_is_lost);
+            self.end_text(whole, sink);
+            self.word = word;
         }
         &rest[length + 1..]
     }
 
+    /// Reads on in a number; returns what follows.
+    fn number<'p>(&mut self, rest: &'p [u8], sink: &mut impl Sink) -> &'p [u8] {
+        let goes_on = |byte: &u8| matches!(byte, b'0'..=b'9' | b'.' | b'-' | b'+' | b'e' | b'E');
+        let length = rest.iter().take_while(|byte| goes_on(byte)).count();
+        self.keep(&rest[..length]);
+        if length < rest.len() {
+            self.end_number(sink);
+        }
+        &rest[length..]
+    }
+
     fn tell(&mut self, piece: &[u8], sink: &mut impl Sink) {
         self.keep(piece);
+        self.pass_on(piece, sink);
+    }
+
+    fn pass_on(&mut self, piece: &[u8], sink: &mut impl Sink) {
         if self.within == Within::Text && self.deeper == 0 && !piece.is_empty() {
             sink.piece(piece);
         }
     }
 
-    fn end_text(&mut self, sink: &mut impl Sink) {
+    /// The key or text has ended; `word` is the whole of it, if it is short and has no escapes.
+    fn end_text(&mut self, word: Option<&str>, sink: &mut impl Sink) {
         let is_key = std::mem::take(&mut self.within) == Within::Key;
         if self.deeper > 0 {
             return;
         }
-        let word = std::str::from_utf8(&self.word).ok().filter(|_| !self.word_is_lost);
         if !is_key {
             sink.end(&self.path, word);
             return;

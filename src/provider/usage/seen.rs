@@ -79,25 +79,24 @@ impl Seen {
         let special_input =
             [Unit::CachedInput, Unit::CacheWrites, Unit::AudioInput, Unit::ImageInput];
         let special_output = [Unit::Output, Unit::Reasoning, Unit::AudioOutput, Unit::ImageOutput];
-        let rest = |all: Option<u64>, special: &[Unit]| {
-            let special = special.iter().map(|unit| self.of(*unit)).fold(0, u64::saturating_add);
-            all.unwrap_or_default().saturating_sub(special)
+        let mut usage = Usage::NOTHING;
+        let mut rest = |all: Option<u64>, special: [Unit; 4]| {
+            special.into_iter().fold(all.unwrap_or_default(), |rest, unit| {
+                usage[unit] = self.of(unit);
+                rest.saturating_sub(usage[unit])
+            })
         };
-        let mut usage = Usage::NOTHING
-            .with(Unit::Input, rest(self.all_input, &special_input))
-            .with(
-                self.shape.answers_in.unwrap_or(Unit::Output),
-                rest(self.all_output, &special_output),
-            )
-            .with(Unit::AudioSecond, self.of(Unit::AudioSecond))
-            .with(Unit::Image, self.images)
-            .with(Unit::Search, self.of(Unit::Search).max(self.searches.counted(&self.kind)))
-            .with(Unit::Page, self.of(Unit::Page));
-        for unit in special_input.into_iter().chain(special_output) {
-            usage = usage.with(unit, self.of(unit));
-        }
+        let (input, output) =
+            (rest(self.all_input, special_input), rest(self.all_output, special_output));
+        usage.add(Unit::Input, input);
+        usage.add(self.shape.answers_in.unwrap_or(Unit::Output), output);
+        usage.add(Unit::AudioSecond, self.of(Unit::AudioSecond));
+        usage.add(Unit::Image, self.images);
+        let searches = self.of(Unit::Search).max(self.searches.counted(&self.kind));
+        usage.add(Unit::Search, searches);
+        usage.add(Unit::Page, self.of(Unit::Page));
         for (unit, beside) in Unit::ALL.into_iter().zip(self.beside) {
-            usage = usage.with(unit, beside.unwrap_or_default());
+            usage.add(unit, beside.unwrap_or_default());
         }
         usage
     }
