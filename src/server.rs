@@ -30,7 +30,8 @@ const ACCEPT_BACKOFF_MAX: Duration = Duration::from_secs(1);
 
 /// What a client begins with that speaks HTTP/2 (RFC 9113 section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// The pause before a client's first bytes are looked at again which may yet become that.
+/// The pause before a client's first bytes are looked at again which may yet become that; each is twice as long as the
+/// one before, so that a client who stays at that costs nothing.
 const PREFACE_PAUSE: Duration = Duration::from_millis(1);
 
 /// What one listener may spend on its peers.
@@ -197,7 +198,7 @@ impl Http {
 /// Whether a client's first bytes are those of HTTP/2. They are looked at and not taken, so that the connection is
 /// read by one reader alone.
 async fn speaks_http2(stream: &TcpStream) -> io::Result<bool> {
-    let mut first = [0; PREFACE.len()];
+    let (mut first, mut pause) = ([0; PREFACE.len()], PREFACE_PAUSE);
     loop {
         let come = stream.peek(&mut first).await?;
         if come == 0 || !PREFACE.starts_with(&first[..come]) {
@@ -206,7 +207,8 @@ async fn speaks_http2(stream: &TcpStream) -> io::Result<bool> {
         if come == PREFACE.len() {
             return Ok(true);
         }
-        sleep(PREFACE_PAUSE).await;
+        sleep(pause).await;
+        pause *= 2;
     }
 }
 
