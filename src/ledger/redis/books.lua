@@ -3,7 +3,7 @@
 -- is answered. Together they are one library of functions, which a server keeps and need not make anew for each step.
 --
 -- An error in a script does not undo its earlier writes. So everything is read and computed first, inside `plan_step`,
--- where an error leaves no trace; `write` comes last and has nothing in it that can fail.
+-- where an error leaves no trace; `write` comes last and has nothing in it that can fail but its first command.
 --
 -- Numbers are doubles: exact below 2^53, and printed with `text`, because tostring() turns to exponents at 10^14.
 -- Amounts are µ up to 4*10^15, so the sum of two stays exact. Arguments are checked by pattern before they are used.
@@ -21,7 +21,7 @@
 --       2 sources   hash   source -> number and kind of the lot I4, start I6, end I6, granted I7, expired I7, voided I7,
 --                                    reclaimed I7, for ever
 --       3 operations hash  id.step -> fingerprint outcome; one for each hour of the ids, gone 73 h after it; x -> 1
---                          where that is settled
+--                          once it was told when it goes
 --       4 log       stream a account, e entry
 --       5 names     sorted set of the shard's accounts
 -- I8 is a number of eight bytes, the lowest first: packed, a step needs half the time that it takes to read digits, and
