@@ -214,7 +214,7 @@ impl Store {
         let key = keys::sources(account);
         let mut command = ::redis::cmd("HGET");
         command.arg(&key).arg(source.as_str());
-        let stored: Option<String> = self.ask(&key, &command).await?;
+        let stored: Option<Vec<u8>> = self.ask(&key, &command).await?;
         let source = stored.map(|stored| text::source(&stored)).transpose();
         source.map_err(|error| unreadable(&error))
     }
@@ -222,7 +222,7 @@ impl Store {
     /// The books as they are stored.
     async fn books(&self, account: &AccountId) -> Result<Option<Account>, LedgerError> {
         let key = keys::books(account);
-        let fields: HashMap<String, String> =
+        let fields: HashMap<String, Vec<u8>> =
             self.ask(&key, ::redis::cmd("HGETALL").arg(&key)).await?;
         text::account(&fields).map_err(|error| unreadable(&error))
     }

@@ -228,8 +228,9 @@ impl Side {
         let Backdoor::Redis(raw) = &mut self.backdoor else { return Ok(()) };
         let shard = Sha256::digest(self.account.as_str())[0];
         let key = format!("{{s{shard:03}}}:a:{}", self.account);
-        let next = raw.text(&["HGET", &key, "x"]).await;
-        let next = Timestamp::from_millis(next.parse().unwrap());
+        let head = raw.bytes(&["HGET", &key, "f"]).await;
+        let next = head[46..52].iter().rev().fold(0, |next, byte| next << 8 | i64::from(*byte));
+        let next = Timestamp::from_millis(next);
         let holds = self.books.holds.iter().map(|hold| hold.deadline);
         let expired = self.books.expired.iter().map(|hold| hold.settle_until);
         let jobs = self.books.jobs.iter().map(|job| job.correct_until);

@@ -3,22 +3,32 @@
 -- is answered. Together they are one library of functions, which a server keeps and need not make anew for each step.
 --
 -- An error in a script does not undo its earlier writes. So everything is read and computed first, inside `plan_step`,
--- where an error leaves no trace; `write` comes last and has nothing in it that can fail.
+-- where an error leaves no trace; `write` comes last and has nothing in it that can fail but its first command.
 --
 -- Numbers are doubles: exact below 2^53, and printed with `text`, because tostring() turns to exponents at 10^14.
 -- Amounts are µ up to 4*10^15, so the sum of two stays exact. Arguments are checked by pattern before they are used.
 --
--- KEYS  1 account   hash   f format, q seq, t clock, g gate_until, v version, d debt, p plan_start, n lots_opened
---                          x nothing of what H, E and J name is due before this instant; 0 if nobody knows
---                          L<no> kind:start:end:granted:remaining:held      S<no> the lot's source
---                          H<id> deadline:done:parts                        E<id> order:charged:settle_until
---                          J<id> order:correct_until:charged:owed:parts job
---       2 sources   hash   source -> lot:kind:start:end:granted:expired:voided:reclaimed, for ever
---       3 operations hash  id.step -> fingerprint outcome; one for each hour of the ids, gone 73 h after it
+-- KEYS  1 account   hash   f        format, a letter, and numbers: seq I8, clock I6, gate_until I6, version I8, debt I7,
+--                                   plan_start I6, lots_opened I4, the instant before which nothing of what H, E and J
+--                                   name is due I6 (0 if nobody knows), how many holds I2, expired ones I2, jobs I2 and
+--                                   lots I4 there are
+--                          L<place> a lot, in the order in which they burn: number and kind I4, start I6, end I6,
+--                                   granted I7, remaining I7, held I7, source
+--                          H<id>    a hold: deadline I6, done I7, parts
+--                          E<id>    one that expired: order I8, charged I7, settle_until I6
+--                          J<id>    an open job: order I8, correct_until I6, charged I7, owed I7, how many parts I4,
+--                                   parts, job
+--       2 sources   hash   source -> number and kind of the lot I4, start I6, end I6, granted I7, expired I7, voided I7,
+--                                    reclaimed I7, for ever
+--       3 operations hash  id.step -> fingerprint outcome; one for each hour of the ids, gone 73 h after it; x -> 1
+--                          once it was told when it goes
 --       4 log       stream a account, e entry
 --       5 names     sorted set of the shard's accounts
--- Kinds of lots are P plan, G gift, B bought. Parts are lot=amount,lot=amount. `order` is the number of the entry that
--- let the hold expire, or charged the job.
+-- I8 is a number of eight bytes, the lowest first: packed, a step needs half the time that it takes to read digits, and
+-- the hash stays compact as long as no value has more than 64 bytes. A step reads the fields that it concerns; all of
+-- them where something is due. `number and kind` is 4 * number + kind, kinds of lots are 0 P plan, 1 G gift, 2 B bought.
+-- A part is lot I4, amount I7; in entries they are lot=amount,lot=amount. `order` is the number of the entry that let
+-- the hold expire, or charged the job.
 --
 -- An entry: seq at op balance fact arguments. Facts: grant lot kind start end amount repaid [source] · gate until
 -- version · plan lot allowance change · hold id amount deadline parts [feature] · extend id parts deadline done · settle (or
@@ -34,19 +44,37 @@ local HOUR = 3600000
 local HOLDS_MAX = 1000
 local CORRECTABLE = 3024000000
 local JOBS_MAX = 256
-local FORMAT = '1'
+-- As many as their packed numbers can tell apart.
+local LOTS_MAX = 1073741823
+local FORMAT = '2'
+local HEAD = '<I8I6I6I8I7I6I4I6I2I2I2I4'
+local HEAD_COUNTS, COUNTS_AT = '<I2I2I2', 53
+local LOT, LOT_BYTES = '<I4I6I6I7I7I7', 37
+local SOURCE = '<I4I6I6I7I7I7I7'
+local HOLD, HOLD_BYTES = '<I6I7', 13
+local EXPIRED = '<I8I7I6'
+local JOB, JOB_BYTES = '<I8I6I7I7I4', 32
+local JOB_TERMS, TERMS_AT = '<I7I7I4', 15
+local PART, PART_BYTES = '<I4I7', 11
+local ENTRY = '%d %d %s %d '
 local PRIORITY = { P = 10, G = 15, B = 20 }
+local KINDS, CODES = { [0] = 'P', 'G', 'B' }, { P = 0, G = 1, B = 2 }
+-- The lots that are read in any case. They stand behind the head and the call's hold in what is stored.
+local LOTS, LOTS_READ, LOTS_AFTER = { 'L1', 'L2', 'L3' }, 3, 2
 
 -- The keys and arguments of the function that is asked.
 local KEYS, ARGV
 -- What is asked: the account, the clock, the account's clock, the operation's id and its instant.
 local account, clock, now, id, made_at
--- The books, their scalars as they are stored and as they were read, the new entries, and the sources that were looked
--- at.
-local A, old, was, entries, sources
+-- The books, the new entries, and the sources that were looked at. A.stored has the fields that were read first.
+local A = { count = {} }
+local entries, sources
 -- A.kept has holds, expired holds and open jobs by their fields, as texts until somebody looks at them: there may be a
--- thousand, and a step concerns one. A.count says how many there are of each, `touched` which of them changed.
+-- thousand, and a step concerns one. One is `false` that is known to be gone, and nothing unless A.is_whole if nobody
+-- looked. A.count says how many there are of each, `touched` which of them changed.
 local touched
+-- Whether the memory of operations knows when it ends.
+local is_dated
 
 local function broken(reason)
   error({ err = reason }, 0)
@@ -82,11 +110,11 @@ local function more(to, amount, what)
 end
 
 local function capped(sum)
-  return math.min(sum, MAX)
+  return sum < MAX and sum or MAX
 end
 
 local function at_least_nothing(difference)
-  return math.max(difference, 0)
+  return difference > 0 and difference or 0
 end
 
 local function later(millis)
@@ -95,99 +123,120 @@ end
 
 -- Texts --------------------------------------------------------------------------------------------------------------
 
+-- For an entry.
 local function parts_text(parts)
-  local texts = {}
+  local first, texts = parts[1], nil
+  if not first then
+    return '-'
+  elseif not parts[2] then
+    return string.format('%d=%d', first.lot, first.amount)
+  end
+  texts = {}
   for i, part in ipairs(parts) do
     texts[i] = string.format('%d=%d', part.lot, part.amount)
   end
   return table.concat(texts, ',')
 end
 
-local function parse_parts(given)
+-- A word of an entry that may be missing.
+local function word(given)
+  return given and ' ' .. given or ''
+end
+
+local function packed_parts(parts)
+  local first, texts = parts[1], {}
+  if first and not parts[2] then
+    return struct.pack(PART, first.lot, first.amount)
+  end
+  for i = 1, #parts do
+    texts[i] = struct.pack(PART, parts[i].lot, parts[i].amount)
+  end
+  return table.concat(texts)
+end
+
+local function unpacked_parts(given, first, last)
   local parts = {}
-  for lot, amount in string.gmatch(given, '(%d+)=(%d+)') do
-    parts[#parts + 1] = { lot = tonumber(lot), amount = tonumber(amount) }
+  for at = first, last, PART_BYTES do
+    local lot, amount = struct.unpack(PART, given, at)
+    parts[#parts + 1] = { lot = lot, amount = amount }
   end
   return parts
 end
 
+-- The text of a lot that did not change is the one that was read: `lot.text`, which goes with the first change.
 local function lot_text(lot)
-  return string.format('%s:%d:%d:%d:%d:%d', lot.kind, lot.start, lot.fin, lot.granted, lot.remaining, lot.held)
+  return struct.pack(LOT, 4 * lot.no + CODES[lot.kind], lot.start, lot.fin, lot.granted, lot.remaining, lot.held)
+    .. lot.source
 end
 
-local function parse_lot(no, given, source)
-  local kind, start, fin, granted, remaining, held =
-    string.match(given, '^([PGB]):(%d+):(%d+):(%d+):(%d+):(%d+)$')
-  if not kind then
-    broken('a lot can not be read')
+-- What is at the first places is read into tables that are made once.
+local pool = { {}, {}, {} }
+
+local function parse_lot(place, given)
+  if not given then
+    broken('a lot is missing')
   end
-  return {
-    no = number(no), kind = kind, start = tonumber(start), fin = tonumber(fin),
-    granted = tonumber(granted), remaining = tonumber(remaining), held = tonumber(held),
-    text = given, source = source,
-  }
+  local code, start, fin, granted, remaining, held = struct.unpack(LOT, given)
+  local kind, lot = code % 4, pool[place] or {}
+  lot.no, lot.kind = (code - kind) / 4, KINDS[kind] or broken('a kind of lot was expected')
+  lot.start, lot.fin, lot.granted, lot.remaining, lot.held = start, fin, granted, remaining, held
+  lot.source, lot.text = string.sub(given, LOT_BYTES + 1), given
+  return lot
 end
 
 local function hold_text(hold)
-  return string.format('%d:%d:%s', hold.deadline, hold.done, parts_text(hold.parts))
+  return struct.pack(HOLD, hold.deadline, hold.done) .. packed_parts(hold.parts)
 end
 
 local function parse_hold(hold_id, given)
-  local deadline, done, parts = string.match(given, '^(%d+):(%d+):([%d=,]*)$')
-  if not deadline then
-    broken('a hold can not be read')
-  end
+  local deadline, done = struct.unpack(HOLD, given)
   return {
-    id = hold_id, deadline = tonumber(deadline), done = tonumber(done),
-    parts = parse_parts(parts),
+    id = hold_id, deadline = deadline, done = done,
+    parts = unpacked_parts(given, HOLD_BYTES + 1, #given),
   }
 end
 
 local function parse_expired(hold_id, given)
-  local order, charged, settle_until = string.match(given, '^(%d+):(%d+):(%d+)$')
-  if not order then
-    broken('an expired hold can not be read')
-  end
-  return {
-    id = hold_id, order = tonumber(order), charged = tonumber(charged),
-    settle_until = tonumber(settle_until),
-  }
+  local order, charged, settle_until = struct.unpack(EXPIRED, given)
+  return { id = hold_id, order = order, charged = charged, settle_until = settle_until }
 end
 
 local function expired_text(hold)
-  return string.format('%d:%d:%d', hold.order, hold.charged, hold.settle_until)
+  return struct.pack(EXPIRED, hold.order, hold.charged, hold.settle_until)
 end
 
 -- A job's lots and what describes it are read when it is corrected.
 local function parse_job(call, given)
-  local order, correct_until = string.match(given, '^(%d+):(%d+):')
-  if not order then
-    broken('a job can not be read')
-  end
-  return {
-    id = call, order = tonumber(order), correct_until = tonumber(correct_until), text = given,
-  }
+  local order, correct_until = struct.unpack(JOB, given)
+  return { id = call, order = order, correct_until = correct_until, text = given }
 end
 
 local function job_text(job)
   return job.text
 end
 
+-- What was charged, what of it is owed, from which lots the rest came, and what describes the job.
+local function job_terms(given)
+  local charged, owed, count = struct.unpack(JOB_TERMS, given, TERMS_AT)
+  local last = JOB_BYTES + count * PART_BYTES
+  return charged, owed, unpacked_parts(given, JOB_BYTES + 1, last), string.sub(given, last + 1)
+end
+
+local function packed_job(order, correct_until, charged, owed, parts, job)
+  return struct.pack(JOB, order, correct_until, charged, owed, #parts) .. packed_parts(parts) .. job
+end
+
 local function source_text(source)
-  return string.format('%d:%s:%d:%d:%d:%d:%d:%d', source.lot, source.kind, source.start, source.fin, source.granted,
+  return struct.pack(SOURCE, 4 * source.lot + CODES[source.kind], source.start, source.fin, source.granted,
     source.expired, source.voided, source.reclaimed)
 end
 
 local function parse_source(given)
-  local lot, kind, start, fin, granted, expired, voided, reclaimed =
-    string.match(given, '^(%d+):([PGB]):(%d+):(%d+):(%d+):(%d+):(%d+):(%d+)$')
-  if not lot then
-    broken('a source can not be read')
-  end
+  local code, start, fin, granted, expired, voided, reclaimed = struct.unpack(SOURCE, given)
+  local kind = code % 4
   return {
-    lot = tonumber(lot), kind = kind, start = tonumber(start), fin = tonumber(fin),
-    granted = tonumber(granted), expired = tonumber(expired), voided = tonumber(voided),
-    reclaimed = tonumber(reclaimed),
+    lot = (code - kind) / 4, kind = KINDS[kind], start = start, fin = fin, granted = granted,
+    expired = expired, voided = voided, reclaimed = reclaimed,
   }
 end
 
@@ -215,57 +264,84 @@ end
 local PARSE = { H = parse_hold, E = parse_expired, J = parse_job }
 local WRITE = { H = hold_text, E = expired_text, J = job_text }
 local DUE = { H = 'deadline', E = 'settle_until', J = 'correct_until' }
-local SCALARS = { 'q', 't', 'g', 'v', 'd', 'p', 'n', 'x' }
 
-local function scalar(field)
-  return old[field] and number(old[field]) or 0
+-- Lots beyond those that are read in any case, into `stored`.
+local function read_more(stored, count)
+  for first = LOTS_READ + 1, count, 1000 do
+    local fields = {}
+    for place = first, math.min(first + 999, count) do
+      fields[#fields + 1] = 'L' .. place
+    end
+    for i, lot in ipairs(redis.call('HMGET', KEYS[1], unpack(fields))) do
+      stored[LOTS_AFTER + first + i - 1] = lot
+    end
+  end
 end
 
 local function load()
-  old, entries, sources, touched = {}, {}, {}, {}
-  local lots, kept, count = {}, {}, { H = 0, E = 0, J = 0 }
-  local stored = redis.call('HGETALL', KEYS[1])
-  for i = 1, #stored, 2 do
-    local field, value = stored[i], stored[i + 1]
+  local own, count, lots = 'H' .. id, A.count, {}
+  local stored = redis.call('HMGET', KEYS[1], 'f', own, 'L1', 'L2', 'L3')
+  local head, number_of_lots = stored[1], 0
+  entries, sources, touched = {}, {}, {}
+  A.lots, A.stored, A.kept, A.returns, A.is_whole = lots, stored, { [own] = stored[2] }, nil, not head
+  if head then
+    local format = string.sub(head, 1, 1)
+    if format ~= FORMAT then
+      broken('its books have format ' .. format .. ', which this version does not know')
+    end
+    A.q, A.t, A.g, A.v, A.d, A.p, A.n, A.x, count.H, count.E, count.J, number_of_lots =
+      struct.unpack(HEAD, head, 2)
+  else
+    A.q, A.t, A.g, A.v, A.d, A.p, A.n, A.x, count.H, count.E, count.J = 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
+  end
+  if number_of_lots > LOTS_READ then
+    read_more(stored, number_of_lots)
+  end
+  A.lots_stored = number_of_lots
+  for place = 1, number_of_lots do
+    lots[place] = parse_lot(place, stored[LOTS_AFTER + place])
+  end
+end
+
+-- All that is kept of calls: `f` says how much there must be.
+local function read_all()
+  if A.is_whole then
+    return
+  end
+  A.is_whole = true
+  local found, fields = { H = 0, E = 0, J = 0 }, redis.call('HGETALL', KEYS[1])
+  for i = 1, #fields, 2 do
+    local field = fields[i]
     local kind = string.sub(field, 1, 1)
-    if count[kind] then
-      kept[field], count[kind] = value, count[kind] + 1
-    elseif kind == 'L' then
-      lots[#lots + 1] = string.sub(field, 2)
-      old[field] = value
-    else
-      old[field] = value
+    if found[kind] then
+      found[kind] = found[kind] + 1
+      if A.kept[field] == nil then
+        A.kept[field] = fields[i + 1]
+      end
     end
   end
-  if old.f and old.f ~= FORMAT then
-    broken('its books have format ' .. old.f .. ', which this version does not know')
+  local holds, expired, jobs = struct.unpack(HEAD_COUNTS, A.stored[1], COUNTS_AT)
+  if found.H ~= holds or found.E ~= expired or found.J ~= jobs then
+    broken('there are other holds or jobs than were counted')
   end
-  -- Written out: a table that grows field by field is made anew four times.
-  was = {
-    q = scalar('q'), t = scalar('t'), g = scalar('g'), v = scalar('v'),
-    d = scalar('d'), p = scalar('p'), n = scalar('n'), x = scalar('x'),
-  }
-  A = {
-    lots = lots, kept = kept, count = count, stored = {},
-    q = was.q, t = was.t, g = was.g, v = was.v, d = was.d, p = was.p, n = was.n, x = was.x,
-  }
-  for place, no in ipairs(lots) do
-    local source = old['S' .. no]
-    lots[place] = parse_lot(no, old['L' .. no], source)
-    A.stored[no] = source or false
-  end
-  table.sort(lots, burns_before)
 end
 
 -- What is kept of a call, if there is something: H its hold, E its hold that expired, J its job.
 local function kept(kind, call)
+  if A.count[kind] == 0 then
+    return nil
+  end
   local field = kind .. call
   local one = A.kept[field]
+  if one == nil and not A.is_whole then
+    one = redis.call('HGET', KEYS[1], field)
+    A.kept[field] = one
+  end
   if type(one) == 'string' then
     one = PARSE[kind](call, one)
     A.kept[field] = one
   end
-  return one
+  return one or nil
 end
 
 local function keep(kind, one)
@@ -273,22 +349,27 @@ local function keep(kind, one)
   if not A.kept[field] then
     A.count[kind] = A.count[kind] + 1
   end
-  A.kept[field], touched[field] = one, true
+  A.kept[field], touched[#touched + 1] = one, field
   A.returns = kind ~= 'J' and A.returns or nil
-  A.x = math.min(A.x, one[DUE[kind]])
+  if one[DUE[kind]] < A.x then
+    A.x = one[DUE[kind]]
+  end
 end
 
 local function drop(kind, call)
   local field = kind .. call
-  A.kept[field], touched[field] = nil, true
+  A.kept[field], touched[#touched + 1] = false, field
   A.returns = kind ~= 'J' and A.returns or nil
   A.count[kind] = A.count[kind] - 1
 end
 
 local function all(kind, order)
   local list = {}
-  for field in pairs(A.kept) do
-    if string.sub(field, 1, 1) == kind then
+  if A.count[kind] > 0 then
+    read_all()
+  end
+  for field, one in pairs(A.kept) do
+    if one and string.sub(field, 1, 1) == kind then
       list[#list + 1] = kept(kind, string.sub(field, 2))
     end
   end
@@ -303,9 +384,12 @@ end
 
 local function next_due()
   local first = FOREVER
-  for field in pairs(A.kept) do
-    local kind = string.sub(field, 1, 1)
-    first = math.min(first, kept(kind, string.sub(field, 2))[DUE[kind]])
+  read_all()
+  for field, one in pairs(A.kept) do
+    if one then
+      local kind = string.sub(field, 1, 1)
+      first = math.min(first, kept(kind, string.sub(field, 2))[DUE[kind]])
+    end
   end
   return first
 end
@@ -321,7 +405,8 @@ end
 -- Books --------------------------------------------------------------------------------------------------------------
 
 local function unheld(lot)
-  return at_least_nothing(lot.remaining - lot.held)
+  local rest = lot.remaining - lot.held
+  return rest > 0 and rest or 0
 end
 
 local function is_open(lot)
@@ -330,16 +415,17 @@ end
 
 local function sum(parts)
   local total = 0
-  for _, part in ipairs(parts) do
-    total = capped(total + part.amount)
+  for i = 1, #parts do
+    total = total + parts[i].amount
   end
-  return total
+  return capped(total)
 end
 
 local function lot_numbered(no)
-  for _, lot in ipairs(A.lots) do
-    if lot.no == no then
-      return lot
+  local lots = A.lots
+  for i = 1, #lots do
+    if lots[i].no == no then
+      return lots[i]
     end
   end
 end
@@ -349,24 +435,24 @@ local function lot_of(part)
 end
 
 local function reserve(parts)
-  for _, part in ipairs(parts) do
-    local lot = lot_of(part)
-    lot.held = more(lot.held, part.amount, 'hold')
+  for i = 1, #parts do
+    local lot = lot_of(parts[i])
+    lot.held, lot.text = more(lot.held, parts[i].amount, 'hold'), nil
   end
 end
 
 local function unreserve(hold)
   drop('H', hold.id)
-  for _, part in ipairs(hold.parts) do
-    local lot = lot_of(part)
-    lot.held = less(lot.held, part.amount, 'release')
+  for i = 1, #hold.parts do
+    local lot = lot_of(hold.parts[i])
+    lot.held, lot.text = less(lot.held, hold.parts[i].amount, 'release'), nil
   end
 end
 
 local function take(parts)
-  for _, part in ipairs(parts) do
-    local lot = lot_of(part)
-    lot.remaining = less(lot.remaining, part.amount, 'lot')
+  for i = 1, #parts do
+    local lot = lot_of(parts[i])
+    lot.remaining, lot.text = less(lot.remaining, parts[i].amount, 'lot'), nil
   end
 end
 
@@ -375,13 +461,15 @@ end
 local function returns()
   if not A.returns then
     local lots, is_owed = {}, false
+    if A.count.J > 0 then
+      read_all()
+    end
     for field, job in pairs(A.count.J > 0 and A.kept or {}) do
-      if string.sub(field, 1, 1) == 'J' then
-        local owed, parts = string.match(
-          type(job) == 'string' and job or job.text, '^%d+:%d+:%d+:(%d+):([%d=,]*) ')
-        is_owed = is_owed or owed ~= '0'
-        for lot in string.gmatch(parts or '', '(%d+)=') do
-          lots[tonumber(lot)] = true
+      if job and string.sub(field, 1, 1) == 'J' then
+        local _, owed, parts = job_terms(type(job) == 'string' and job or job.text)
+        is_owed = is_owed or owed > 0
+        for _, part in ipairs(parts) do
+          lots[part.lot] = true
         end
       end
     end
@@ -402,10 +490,9 @@ end
 local function ask_back(no, owed)
   local left = owed
   for _, job in ipairs(left > 0 and A.count.J > 0 and all('J', in_order) or {}) do
-    local head, job_owed, parts, rest =
-      string.match(job.text, '^(%d+:%d+:%d+:)(%d+):([%d=,]*)( .*)$')
+    local charged, job_owed, parts, description = job_terms(job.text)
     local asked, kept_parts = 0, {}
-    for _, part in ipairs(now < job.correct_until and parse_parts(parts or '') or {}) do
+    for _, part in ipairs(now < job.correct_until and parts or {}) do
       local portion = part.lot == no and math.min(part.amount, left) or 0
       left, asked, part.amount = left - portion, asked + portion, part.amount - portion
       if part.amount > 0 then
@@ -413,8 +500,7 @@ local function ask_back(no, owed)
       end
     end
     if asked > 0 then
-      local sum_owed = text(capped(tonumber(job_owed) + asked))
-      job.text = head .. sum_owed .. ':' .. parts_text(kept_parts) .. rest
+      job.text = packed_job(job.order, job.correct_until, charged, capped(job_owed + asked), kept_parts, description)
       keep('J', job)
     end
   end
@@ -437,18 +523,20 @@ local function forget()
   drop_due('J', JOBS_MAX)
   for place = #A.lots, 1, -1 do
     local lot = A.lots[place]
-    local current_plan = lot.kind == 'P' and now < lot.fin
-    if lot.remaining == 0 and not current_plan and not may_return(lot) then
-      table.remove(A.lots, place)
+    if lot.remaining == 0 then
+      local current_plan = lot.kind == 'P' and now < lot.fin
+      if not current_plan and not may_return(lot) then
+        table.remove(A.lots, place)
+      end
     end
   end
   drop_due('E', HOLDS_MAX)
 end
 
 local function balance()
-  local total = 0
-  for _, lot in ipairs(A.lots) do
-    total = total + lot.remaining
+  local total, lots = 0, A.lots
+  for i = 1, #lots do
+    total = total + lots[i].remaining
   end
   return total - A.d
 end
@@ -457,35 +545,31 @@ local function short(hold_id)
   return hold_id == id and '=' or hold_id
 end
 
--- Writes the next entry, once the books have changed.
+-- Writes the next entry, once the books have changed. `fact`: its name, and the forms of its arguments.
 local function record(fact, ...)
   forget()
   A.q, A.t = A.q + 1, now
-  local words = { string.format('%d %d %s %d %s', A.q, now, id, balance(), fact) }
-  for _, word in ipairs({ ... }) do
-    if type(word) == 'number' then
-      word = text(word)
-    elseif type(word) == 'table' then
-      word = #word > 0 and parts_text(word) or '-'
-    end
-    words[#words + 1] = word
-  end
-  entries[#entries + 1] = table.concat(words, ' ')
+  entries[#entries + 1] = string.format(ENTRY .. fact, A.q, now, id, balance(), ...)
 end
 
 -- The sum of all holds is compared where all of them are read anyway. Elsewhere it is the auditor's to find.
 local function check()
   local held, own = {}, kept('H', id)
   local compares = is_due() or A.count.H == (own and 1 or 0)
-  for _, hold in ipairs(is_due() and all('H', by_id) or { own }) do
-    for _, part in ipairs(hold.parts) do
+  local holds = is_due() and all('H', by_id) or { own }
+  for i = 1, #holds do
+    local parts = holds[i].parts
+    for k = 1, compares and #parts or 0 do
+      local part = parts[k]
       held[part.lot] = (held[part.lot] or 0) + part.amount
     end
-    if hold.done > sum(hold.parts) then
-      broken('hold ' .. hold.id .. ': more work done than held')
+    if holds[i].done > sum(parts) then
+      broken('hold ' .. holds[i].id .. ': more work done than held')
     end
   end
-  for _, lot in ipairs(A.lots) do
+  local lots = A.lots
+  for i = 1, #lots do
+    local lot = lots[i]
     if lot.held > lot.remaining or lot.remaining > lot.granted then
       broken('lot ' .. text(lot.no) .. ': held <= remaining <= granted fails')
     elseif compares and lot.held ~= (held[lot.no] or 0) then
@@ -496,18 +580,28 @@ end
 
 -- What could be spent: active plan gift purchased held debt plan_end, which is - without a plan lot.
 local function funds()
-  local sums, held, plan_end = { P = 0, G = 0, B = 0 }, 0, '-'
-  for _, lot in ipairs(A.lots) do
-    if is_open(lot) then
-      if lot.kind == 'P' then
-        plan_end = text(lot.fin)
-      end
-      sums[lot.kind] = capped(sums[lot.kind] + unheld(lot))
-      held = capped(held + lot.held)
+  local plan, gift, bought, held, plan_end, lots = 0, 0, 0, 0, '-', A.lots
+  -- Written out: each step asks this of each lot.
+  for i = 1, #lots do
+    local lot = lots[i]
+    local kind, rest = lot.kind, lot.remaining - lot.held
+    if now < lot.start or lot.fin <= now then
+      rest = 0
+    else
+      held = held + lot.held
+      plan_end = kind == 'P' and text(lot.fin) or plan_end
+    end
+    if rest > 0 and kind == 'P' then
+      plan = plan + rest
+    elseif rest > 0 and kind == 'G' then
+      gift = gift + rest
+    elseif rest > 0 then
+      bought = bought + rest
     end
   end
   local active = now < A.g and 1 or 0
-  return string.format('%d %d %d %d %d %d %s', active, sums.P, sums.G, sums.B, held, A.d, plan_end)
+  return string.format('%d %d %d %d %d %d %s', active, capped(plan), capped(gift), capped(bought), capped(held), A.d,
+    plan_end)
 end
 
 -- Operations ---------------------------------------------------------------------------------------------------------
@@ -525,8 +619,9 @@ end
 
 local function first_of(parts, amount)
   local left, taken = amount, {}
-  for _, part in ipairs(parts) do
-    local portion = math.min(part.amount, left)
+  for i = 1, #parts do
+    local part = parts[i]
+    local portion = part.amount < left and part.amount or left
     if portion > 0 then
       taken[#taken + 1] = { lot = part.lot, amount = portion }
       left = left - portion
@@ -536,8 +631,12 @@ local function first_of(parts, amount)
 end
 
 local function unheld_parts(amount)
-  local parts, missing = {}, amount
-  for _, lot in ipairs(A.lots) do
+  local parts, missing, lots = {}, amount, A.lots
+  for i = 1, #lots do
+    local lot = lots[i]
+    if missing == 0 then
+      break
+    end
     local portion = is_open(lot) and math.min(unheld(lot), missing) or 0
     if portion > 0 then
       parts[#parts + 1] = { lot = lot.no, amount = portion }
@@ -548,19 +647,21 @@ local function unheld_parts(amount)
 end
 
 local function expire_holds()
-  for _, hold in ipairs(is_due() and all('H', by_id) or {}) do
+  for _, hold in ipairs(all('H', by_id)) do
     if hold.deadline <= now then
       local parts, settle_until = first_of(hold.parts, hold.done), later(REMEMBERED)
       unreserve(hold)
       take(parts)
       keep('E', { id = hold.id, order = A.q + 1, charged = hold.done, settle_until = settle_until })
-      record('hold_expired', short(hold.id), hold.done, parts, settle_until)
+      record('hold_expired %s %d %s %d', short(hold.id), hold.done, parts_text(parts), settle_until)
     end
   end
 end
 
 local function next_ended()
-  for _, lot in ipairs(A.lots) do
+  local lots = A.lots
+  for i = 1, #lots do
+    local lot = lots[i]
     if lot.fin <= now and unheld(lot) > 0 then
       return lot
     end
@@ -572,49 +673,54 @@ local function expire_lots()
   while lot do
     local amount = unheld(lot)
     take({ { lot = lot.no, amount = amount } })
-    if lot.source then
+    if lot.source ~= '' then
       local source = source_named(lot.source)
       if source then
         source.value.expired = capped(source.value.expired + amount)
       end
     end
-    record('lot_expired', lot.no, amount)
+    record('lot_expired %d %d', lot.no, amount)
     lot = next_ended()
   end
 end
 
 local function carry_out_due()
-  expire_holds()
+  if is_due() then
+    expire_holds()
+  end
   expire_lots()
   if now < A.g and A.d > 0 then
     local parts = unheld_parts(A.d)
     if #parts > 0 then
       take(parts)
       A.d = less(A.d, sum(parts), 'debt')
-      record('repay', parts)
+      record('repay %s', parts_text(parts))
     end
   end
 end
 
 local function open_lot(kind, start, fin, amount, source)
   local no, repaid = A.n + 1, math.min(A.d, amount)
+  if no > LOTS_MAX then
+    broken('there are too many lots')
+  end
   A.d = less(A.d, repaid, 'debt')
   if kind == 'P' then
     -- One plan lot at a time: a new period ends the one before it.
     for _, lot in ipairs(A.lots) do
       if lot.kind == 'P' then
-        lot.fin = math.min(lot.fin, now)
+        lot.fin, lot.text = math.min(lot.fin, now), nil
       end
     end
     A.p = start
   end
   A.n = no
   A.lots[#A.lots + 1] = {
-    no = no, kind = kind, source = source, start = start, fin = fin,
+    no = no, kind = kind, source = source or '', start = start, fin = fin,
     granted = amount, remaining = amount - repaid, held = 0,
   }
   table.sort(A.lots, burns_before)
-  record('grant', no, kind, start, fin, amount, repaid, source)
+  record('grant %d %s %d %d %d %d%s', no, kind, start, fin, amount, repaid, word(source))
   return no, repaid
 end
 
@@ -681,7 +787,7 @@ function operations.gate(gate_until, version)
     return 'gated 1'
   end
   A.g, A.v = gate_until, version
-  record('gate', gate_until, version)
+  record('gate %d %d', gate_until, version)
   return 'gated 0'
 end
 
@@ -692,6 +798,7 @@ function operations.plan(allowance)
       local used = at_least_nothing(lot.granted - lot.remaining)
       local remaining = math.max(at_least_nothing(allowance - used), lot.held)
       local change = remaining - lot.remaining
+      lot.text = nil
       if change > 0 and not has_room(change) then
         return '!too_much'
       elseif change > 0 then
@@ -702,7 +809,7 @@ function operations.plan(allowance)
         lot.remaining = less(lot.remaining, -change, 'plan')
       end
       if change ~= 0 then
-        record('plan', lot.no, allowance, change)
+        record('plan %d %d %d', lot.no, allowance, change)
       end
       return 'planned ' .. text(change)
     end
@@ -746,7 +853,7 @@ function operations.hold(amount, ttl, version, ...)
   local deadline = later(ttl)
   reserve(parts)
   keep('H', { id = id, deadline = deadline, done = 0, parts = parts })
-  record('hold', short(id), amount, deadline, parts, feature)
+  record('hold %s %d %d %s%s', short(id), amount, deadline, parts_text(parts), word(feature))
   return 'held'
 end
 
@@ -774,7 +881,7 @@ function operations.extend(extra, ttl, done)
   hold.deadline = math.max(hold.deadline, later(ttl))
   hold.done = math.max(math.min(done, total), hold.done)
   keep('H', hold)
-  record('extend', short(id), added, hold.deadline, hold.done)
+  record('extend %s %s %d %d', short(id), parts_text(added), hold.deadline, hold.done)
   return 'extended'
 end
 
@@ -789,9 +896,10 @@ local function await_job(job, charged, owed, parts)
     return nil
   end
   local order, correct_until = A.q + 1, later(CORRECTABLE)
+  kept('J', id)
   keep('J', {
     id = id, order = order, correct_until = correct_until,
-    text = string.format('%d:%d:%d:%d:%s %s', order, correct_until, charged, owed, parts_text(parts), job),
+    text = packed_job(order, correct_until, charged, owed, parts, job),
   })
   return 'job=' .. job
 end
@@ -813,8 +921,8 @@ function operations.settle(amount, work, job)
   if A.d + owed > MAX then
     return '!too_much'
   end
-  for _, part in ipairs(overrun) do
-    parts[#parts + 1] = part
+  for i = 1, #overrun do
+    parts[#parts + 1] = overrun[i]
   end
   if hold then
     unreserve(hold)
@@ -824,10 +932,9 @@ function operations.settle(amount, work, job)
   local begun = await_job(job, capped(before + charged), owed, parts)
   take(parts)
   A.d = more(A.d, owed, 'debt')
-  local words = { told(work) }
-  words[#words + 1] = begun
-  record(hold and 'settle' or 'settle_late', short(id), charged, parts, owed, unpack(words))
-  return 'settled ' .. text(charged) .. ' ' .. text(owed)
+  record('%s %s %d %s %d%s%s', hold and 'settle' or 'settle_late', short(id), charged, parts_text(parts),
+    owed, word(told(work)), word(begun))
+  return string.format('settled %d %d', charged, owed)
 end
 
 function operations.release()
@@ -839,7 +946,7 @@ function operations.release()
   else
     return '!already_resolved'
   end
-  record('release', short(id))
+  record('release %s', short(id))
   return 'released'
 end
 
@@ -864,10 +971,8 @@ function operations.charge(amount, work, job, ...)
   local begun = await_job(job, amount, owed, parts)
   take(parts)
   A.d = more(A.d, owed, 'debt')
-  local words = { feature and 'feature=' .. feature }
-  words[#words + 1] = told(work)
-  words[#words + 1] = begun
-  record('charge', short(id), amount, parts, owed, unpack(words))
+  record('charge %s %d %s %d%s%s%s', short(id), amount, parts_text(parts), owed,
+    word(feature and 'feature=' .. feature), word(told(work)), word(begun))
   return 'settled ' .. text(amount) .. ' ' .. text(owed)
 end
 
@@ -916,12 +1021,7 @@ function operations.correct(call, amount, work)
   if not job or now >= job.correct_until then
     return '!already_resolved'
   end
-  local before, job_owed, job_parts =
-    string.match(job.text, '^%d+:%d+:(%d+):(%d+):([%d=,]*) ')
-  if not before then
-    broken('a job can not be read')
-  end
-  before, job_owed, job_parts = tonumber(before), tonumber(job_owed), parse_parts(job_parts)
+  local before, job_owed, job_parts = job_terms(job.text)
   local back, repaid, lost = returned(at_least_nothing(before - amount), job_owed, job_parts)
   local parts, owed = unheld_parts(at_least_nothing(amount - before))
   if A.d + owed > MAX or not has_room(sum(back)) then
@@ -930,11 +1030,12 @@ function operations.correct(call, amount, work)
   drop('J', call)
   for _, part in ipairs(back) do
     local lot = lot_of(part)
-    lot.remaining = more(lot.remaining, part.amount, 'lot')
+    lot.remaining, lot.text = more(lot.remaining, part.amount, 'lot'), nil
   end
   take(parts)
   A.d = more(less(A.d, repaid, 'debt'), owed, 'debt')
-  record('correct', short(call), amount, before, back, repaid, lost, parts, owed, told(work))
+  record('correct %s %d %d %s %d %d %s %d%s', short(call), amount, before, parts_text(back), repaid, lost,
+    parts_text(parts), owed, word(told(work)))
   return 'corrected ' .. text(before) .. ' ' .. text(amount) .. ' ' .. text(owed)
 end
 
@@ -965,7 +1066,7 @@ function operations.void(name, total)
     take({ { lot = source.lot, amount = taken } })
   end
   A.d = more(A.d, owed, 'debt')
-  record('void', source.lot, total, taken, owed, name)
+  record('void %d %d %d %d %s', source.lot, total, taken, owed, name)
   return 'voided ' .. text(taken) .. ' ' .. text(owed)
 end
 
@@ -995,6 +1096,9 @@ end
 
 -- The refusal where one of the rivals was done; `first` and `second` are what is remembered of them.
 local function rivalry(operation, first, second)
+  if not first and not second then
+    return nil
+  end
   for place, stored in ipairs({ first, second }) do
     local name = RIVALS[operation][place]
     if was_done(name, stored) then
@@ -1017,13 +1121,14 @@ local function answered(field, fingerprint, operation)
   end
   local rivals = RIVALS[operation or '']
   local stored = rivals
-    and redis.call('HMGET', KEYS[3], field, id .. '.' .. rivals[1], id .. '.' .. rivals[2])
-    or redis.call('HMGET', KEYS[3], field)
+    and redis.call('HMGET', KEYS[3], field, 'x', id .. '.' .. rivals[1], id .. '.' .. rivals[2])
+    or redis.call('HMGET', KEYS[3], field, 'x')
+  is_dated = stored[2]
   if stored[1] then
     local known, outcome = string.match(stored[1], '^(%x+) (.+)$')
     return known == fingerprint and outcome or '!conflict'
   end
-  return rivals and rivalry(operation, stored[2], stored[3])
+  return rivals and rivalry(operation, stored[3], stored[4])
 end
 
 local function clock_of(given)
@@ -1038,51 +1143,37 @@ end
 
 -- What is to be written: lists of arguments, complete, so that writing them can't fail.
 local function prepare(memory_field, memory)
-  local set, gone, changed = {}, {}, {}
-  local is_new = #entries > 0 and not old.q
-  local function put(field, value)
-    set[#set + 1] = field
-    set[#set + 1] = value
-  end
+  local set, size, gone, changed = nil, 0, nil, {}
+  local is_new = #entries > 0 and not A.stored[1]
   if #entries > 0 then
     if is_due() then
       A.x = next_due()
     end
-    if old.f ~= FORMAT then
-      put('f', FORMAT)
-    end
-    for _, field in ipairs(SCALARS) do
-      if A[field] ~= was[field] or not old[field] then
-        put(field, text(A[field]))
+    local lots, stored, count = A.lots, A.stored, A.count
+    local head = struct.pack(HEAD, A.q, A.t, A.g, A.v, A.d, A.p, A.n, A.x, count.H, count.E, count.J, #lots)
+    -- Written out: a table that grows field by field is made anew four times.
+    set, size = { 'f', FORMAT .. head, nil, nil, nil, nil, nil, nil }, 2
+    for place = 1, #lots do
+      local lot = lots[place]
+      local value = lot.text or lot_text(lot)
+      if value ~= stored[LOTS_AFTER + place] then
+        set[size + 1], set[size + 2], size = LOTS[place] or 'L' .. place, value, size + 2
       end
     end
-    local there = {}
-    for _, lot in ipairs(A.lots) do
-      local no, value = text(lot.no), lot_text(lot)
-      there[no] = true
-      if lot.text ~= value then
-        put('L' .. no, value)
-      end
-      if lot.source and not old['S' .. no] then
-        put('S' .. no, lot.source)
-      end
+    for place = #lots + 1, A.lots_stored do
+      gone = gone or {}
+      gone[#gone + 1] = 'L' .. place
     end
-    for no, source in pairs(A.stored) do
-      if not there[no] then
-        gone[#gone + 1] = 'L' .. no
-        gone[#gone + 1] = source and 'S' .. no or nil
-      end
-    end
-    for field in pairs(touched) do
+    for i = 1, #touched do
+      local field = touched[i]
       local one = A.kept[field]
       if one then
-        put(field, WRITE[string.sub(field, 1, 1)](one))
+        set[size + 1], set[size + 2], size = field, WRITE[string.sub(field, 1, 1)](one), size + 2
       else
+        gone = gone or {}
         gone[#gone + 1] = field
       end
     end
-    -- This fails here, and not later, if the key holds something else. The others were read.
-    redis.call('XLEN', KEYS[4])
   end
   for name, source in pairs(sources) do
     local value = source and source_text(source.value)
@@ -1094,34 +1185,41 @@ local function prepare(memory_field, memory)
   if is_new then
     redis.call('ZCARD', KEYS[5])
   end
-  local hour_end = made_at - made_at % HOUR + HOUR
   return {
-    set = set, gone = gone, changed = changed, is_new = is_new,
+    set = set, size = size, gone = gone, changed = changed, is_new = is_new,
     memory_field = memory_field, memory = memory,
-    memory_millis = text(hour_end + 73 * HOUR - clock),
+    memory_millis = memory and not is_dated and text(made_at - made_at % HOUR + 74 * HOUR - clock),
   }
 end
 
 -- Lua can't hand over more than some thousand arguments at once.
-local function in_portions(command, key, list)
-  for first = 1, #list, 1000 do
-    redis.call(command, key, unpack(list, first, math.min(first + 999, #list)))
+local function in_portions(command, key, list, size)
+  for first = 1, size, 1000 do
+    redis.call(command, key, unpack(list, first, math.min(first + 999, size)))
   end
 end
 
+-- Says what is wrong if the log's key holds something else: then nothing is written. The other keys were read.
 local function write(plan)
-  in_portions('HSET', KEYS[1], plan.set)
-  in_portions('HDEL', KEYS[1], plan.gone)
-  in_portions('HSET', KEYS[2], plan.changed)
+  for i = 1, #entries do
+    local added = redis.pcall('XADD', KEYS[4], '*', 'a', account, 'e', entries[i])
+    if type(added) == 'table' then
+      return added.err
+    end
+  end
+  in_portions('HSET', KEYS[1], plan.set, plan.size)
+  if plan.gone then
+    in_portions('HDEL', KEYS[1], plan.gone, #plan.gone)
+  end
+  in_portions('HSET', KEYS[2], plan.changed, #plan.changed)
   if plan.is_new then
     redis.call('ZADD', KEYS[5], 0, account)
   end
-  for _, entry in ipairs(entries) do
-    redis.call('XADD', KEYS[4], '*', 'a', account, 'e', entry)
-  end
-  if plan.memory then
-    redis.call('HSET', KEYS[3], plan.memory_field, plan.memory)
+  if plan.memory_millis then
+    redis.call('HSET', KEYS[3], plan.memory_field, plan.memory, 'x', '1')
     redis.call('PEXPIRE', KEYS[3], plan.memory_millis)
+  elseif plan.memory then
+    redis.call('HSET', KEYS[3], plan.memory_field, plan.memory)
   end
 end
 
@@ -1132,7 +1230,7 @@ local function begin()
   account, id, made_at = ARGV[1], ARGV[3], number(ARGV[4], FOREVER)
   clock = clock_of(ARGV[2])
   load()
-  now = math.max(clock, A.t)
+  now = clock > A.t and clock or A.t
 end
 
 -- What `decide` says, once it is written; nothing, and why, if the books would break a rule: nothing is written then.
@@ -1141,8 +1239,9 @@ local function carried_out(decide)
   if not ok then
     return nil, { 'broken', type(result) == 'table' and result.err or tostring(result) }
   end
-  if result.plan then
-    write(result.plan)
+  local refused = result.plan and write(result.plan)
+  if refused then
+    return nil, { 'broken', refused }
   end
   return result
 end

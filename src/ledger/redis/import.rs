@@ -189,7 +189,7 @@ impl Store {
         for ((place, left), memories) in places {
             for portion in memories.chunks(PORTION) {
                 let mut write = pipe();
-                write.cmd("HSET").arg(&place).arg(portion).ignore();
+                write.cmd("HSET").arg(&place).arg("x").arg(1).arg(portion).ignore();
                 write.cmd("PEXPIRE").arg(&place).arg(left).ignore();
                 self.write_all(&place, &write).await?;
             }
@@ -232,9 +232,10 @@ impl Store {
         account: &AccountId,
     ) -> Result<Belongings, LedgerError> {
         let place = keys::sources(account);
-        let sources: HashMap<String, String> = self.ask(&place, cmd("HGETALL").arg(&place)).await?;
+        let sources: HashMap<String, Vec<u8>> =
+            self.ask(&place, cmd("HGETALL").arg(&place)).await?;
         let read =
-            |(name, value): (&String, &String)| Ok((text::parsed(name)?, text::source(value)?));
+            |(name, value): (&String, &Vec<u8>)| Ok((text::parsed(name)?, text::source(value)?));
         let sources: Result<Vec<_>, _> = sources.iter().map(read).collect();
         let mut sources = sources.map_err(|error| unreadable(&error))?;
         sources.sort_by(|(a, _): &(SourceId, Source), (b, _)| a.cmp(b));

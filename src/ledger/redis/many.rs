@@ -88,7 +88,7 @@ impl Store {
                 let all = cmd("HGETALL").arg(&key).to_owned();
                 (key, all)
             });
-            let books = self.ask_all::<HashMap<String, String>>(questions.collect()).await?;
+            let books = self.ask_all::<HashMap<String, Vec<u8>>>(questions.collect()).await?;
             for (account, fields) in portion.iter().zip(&books) {
                 let books = text::account(fields).map_err(|error| unreadable(&error))?;
                 stored.insert((*account).clone(), books.unwrap_or_default());

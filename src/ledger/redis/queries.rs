@@ -31,8 +31,9 @@ impl Store {
         let mut attempts = 1..=ATTEMPTS;
         loop {
             let books = keys::books(account);
-            let written = self.ask(&books, cmd("HGET").arg(&books).arg("q")).await?;
-            let written = Option::<u64>::unwrap_or_default(written);
+            let head: Option<Vec<u8>> = self.ask(&books, cmd("HGET").arg(&books).arg("f")).await?;
+            let written = head.map_or(Ok(0), |head| text::seq(&head));
+            let written = written.map_err(|error| unreadable(&error))?;
             let reader = self.reader().await?;
             let start = reader.as_ref().and_then(|reader| reader.position(shard));
             let is_here = reader.is_some();

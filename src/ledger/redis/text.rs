@@ -7,10 +7,11 @@ use crate::credit::{Credits, Id, LotKind, Part, Timestamp};
 mod books;
 mod entry;
 mod outcome;
+mod packed;
 #[cfg(test)]
 mod tests;
 
-pub(super) use books::{account, account_fields, source, source_text};
+pub(super) use books::{account, account_fields, seq, source, source_text};
 pub(super) use entry::{entry, entry_text};
 pub(super) use outcome::{funds, outcome, outcome_text};
 
@@ -29,6 +30,15 @@ pub(super) fn kind(kind: LotKind) -> &'static str {
         LotKind::Plan => "P",
         LotKind::Gift => "G",
         LotKind::Purchased => "B",
+    }
+}
+
+fn kind_of(letter: &str) -> Option<LotKind> {
+    match letter {
+        "P" => Some(LotKind::Plan),
+        "G" => Some(LotKind::Gift),
+        "B" => Some(LotKind::Purchased),
+        _ => None,
     }
 }
 
@@ -108,17 +118,12 @@ impl<'a> Words<'a> {
     }
 
     fn kind(&mut self) -> Result<LotKind, Unreadable> {
-        match self.text()? {
-            "P" => Ok(LotKind::Plan),
-            "G" => Ok(LotKind::Gift),
-            "B" => Ok(LotKind::Purchased),
-            _ => self.unreadable(),
-        }
+        kind_of(self.text()?).map_or_else(|| self.unreadable(), Ok)
     }
 
     fn parts(&mut self) -> Result<Vec<Part>, Unreadable> {
         let text = self.text()?;
-        if text.is_empty() || text == "-" {
+        if text == "-" {
             return Ok(vec![]);
         }
         let part = |text: &str| {

@@ -145,14 +145,11 @@ async fn same_texts(old: &str, new: &str, now: Timestamp) {
             None => assert!(old, "{key} is missing"),
         }
     }
-    // When something is due next may be known better after a move, or not yet.
-    for texts in [&mut moved, &mut written].into_iter().flat_map(BTreeMap::values_mut) {
-        texts.retain(|text| text.first().is_none_or(|field| field != "x"));
-    }
     assert_eq!(moved, written);
 }
 
-/// Everything in a database, each in an order of its own; of the log, what it says.
+/// Everything in a database, each in an order of its own; of the log, what it says. When something is due next may be
+/// known better after a move, so that is left out.
 async fn texts(url: &str) -> BTreeMap<String, Vec<Vec<String>>> {
     use ::redis::cmd;
     let client = ::redis::Client::open(url).unwrap();
@@ -163,9 +160,13 @@ async fn texts(url: &str) -> BTreeMap<String, Vec<Vec<String>>> {
         let kind: String = cmd("TYPE").arg(&key).query_async(&mut db).await.unwrap();
         let text = match kind.as_str() {
             "hash" => {
-                let fields: BTreeMap<String, String> =
+                let mut fields: BTreeMap<String, Vec<u8>> =
                     cmd("HGETALL").arg(&key).query_async(&mut db).await.unwrap();
-                fields.into_iter().map(|(field, value)| vec![field, value]).collect()
+                if key.contains(":a:") {
+                    fields.get_mut("f").unwrap().drain(46..52);
+                }
+                let text = |value: Vec<u8>| value.escape_ascii().to_string();
+                fields.into_iter().map(|(field, value)| vec![field, text(value)]).collect()
             }
             "stream" => {
                 let messages: Vec<(String, Vec<String>)> =

@@ -201,7 +201,9 @@ async fn books_that_break_a_rule_freeze_their_account_and_no_other() {
     let ledger = open(&server).await;
     let account = funded(&ledger, "acc", 2).await;
     let other = funded(&ledger, "demo", 2).await;
-    server.command(&["HSET", "{s065}:a:acc", "L1", "B:0:253402300799000:5:5:3"]).await;
+    // Held is more than what the holds have.
+    let lot = "return redis.call('HSET', KEYS[1], 'L1', struct.pack('<I4I6I6I7I7I7', 6, 0, 253402300799000, 5, 5, 3))";
+    server.command(&["EVAL", lot, "1", "{s065}:a:acc"]).await;
     let before = server.command(&["HGETALL", "{s065}:a:acc"]).await;
     let frozen = ledger.apply(&account, new_id(), hold(0)).await;
     assert!(matches!(frozen, Err(LedgerError::Frozen { .. })), "{frozen:?}");
@@ -249,4 +251,17 @@ async fn an_account_with_three_lots_is_small() {
     };
     println!("{bytes} bytes for an account with three lots and a hold");
     assert!(bytes <= 500, "{bytes} bytes");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn books_of_another_format_are_left_alone() {
+    let server = Server::start(&[]);
+    let ledger = open(&server).await;
+    let account = funded(&ledger, "acc", 2).await;
+    server.command(&["HSET", "{s065}:a:acc", "f", "1"]).await;
+    let before = server.command(&["HGETALL", "{s065}:a:acc"]).await;
+    let frozen = ledger.apply(&account, new_id(), hold(1)).await;
+    let Err(LedgerError::Frozen { reason, .. }) = frozen else { panic!("{frozen:?}") };
+    assert!(reason.contains("have format 1, which this version does not know"), "{reason}");
+    assert_eq!(server.command(&["HGETALL", "{s065}:a:acc"]).await, before);
 }

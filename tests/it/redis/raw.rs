@@ -38,6 +38,12 @@ impl Raw {
         ::redis::from_redis_value(answer).unwrap_or_else(|error| panic!("{words:?}: {error}"))
     }
 
+    /// The answer as bytes.
+    pub async fn bytes(&mut self, words: &[&str]) -> Vec<u8> {
+        let answer = self.ask(words).await;
+        ::redis::from_redis_value(answer).unwrap_or_else(|error| panic!("{words:?}: {error}"))
+    }
+
     /// Whether the answer, a text, has this in it.
     pub async fn says(&mut self, words: &[&str], what: &str) -> bool {
         self.text(words).await.contains(what)

@@ -2,48 +2,47 @@
 
 use std::collections::HashMap;
 
-use super::{Unreadable, Words, credits, id, kind, parsed, parts};
-use crate::credit::{
-    Account, Credits, ExpiredHold, Hold, Id, Lot, OpenJob, Source, SourceId, Timestamp,
-};
+use super::packed::{Packed, Packer};
+use super::{Unreadable, id, parsed};
+use crate::credit::{Account, ExpiredHold, Hold, Id, Lot, OpenJob, Source, SourceId, Timestamp};
 
 /// The format of the fields, which books.lua checks.
-const FORMAT: u64 = 1;
+const FORMAT: &str = "2";
+
+/// What stands in the field `f`: the scalars of the books, and how much there must be of the rest.
+struct Head {
+    books: Account,
+    /// How many holds, expired ones and open jobs.
+    kept: [u64; 3],
+    lots: u32,
+}
 
 /// The books out of the fields of an account's hash; nothing where there are none.
 pub(in crate::ledger::redis) fn account(
-    fields: &HashMap<String, String>,
+    fields: &HashMap<String, Vec<u8>>,
 ) -> Result<Option<Account>, Unreadable> {
     if fields.is_empty() {
         return Ok(None);
     }
-    let number = |name: &str| fields.get(name).map_or(Ok(0), |text| parsed::<u64>(text));
-    let instant = |name: &str| {
-        fields.get(name).map_or(Ok(Timestamp::MIN), |text| parsed(text).map(Timestamp::from_millis))
-    };
-    let mut books = Account {
-        seq: number("q")?,
-        clock: instant("t")?,
-        gate_until: instant("g")?,
-        version: number("v")?,
-        debt: fields.get("d").map_or(Ok(Credits::ZERO), |text| credits(text))?,
-        plan_start: instant("p")?,
-        lots_opened: fields.get("n").map_or(Ok(0), |text| parsed(text))?,
-        ..Account::default()
-    };
+    let field = |name: &str| fields.get(name).map_or(&[][..], Vec::as_slice);
+    let Head { mut books, kept, lots } = head(field("f"))?;
+    for place in 1..=lots {
+        books.lots.push(lot(field(&format!("L{place}")))?);
+    }
     let (mut expired, mut jobs) = (Vec::new(), Vec::new());
     for (field, value) in fields {
-        let mut words = Words::new(value, ':');
         match field.split_at_checked(1) {
-            Some(("L", no)) => {
-                let source = fields.get(&format!("S{no}"));
-                books.lots.push(lot(parsed(no)?, source, &mut words)?);
-            }
-            Some(("H", id)) => books.holds.push(hold(parsed(id)?, &mut words)?),
+            Some(("H", id)) => books.holds.push(hold(parsed(id)?, value)?),
             Some(("J", id)) => jobs.push(open_job(parsed(id)?, value)?),
-            Some(("E", id)) => expired.push(expired_hold(parsed(id)?, &mut words)?),
+            Some(("E", id)) => expired.push(expired_hold(parsed(id)?, value)?),
             _ => {}
         }
+    }
+    let stored = fields.keys().filter(|field| field.starts_with('L')).count();
+    if lots as usize != stored
+        || kept != [books.holds.len(), expired.len(), jobs.len()].map(|count| count as u64)
+    {
+        return Err(Packed::new(field("f")).unreadable());
     }
     books.lots.sort_by_key(Lot::burn_order);
     books.holds.sort_by_key(|hold| hold.id);
@@ -54,56 +53,83 @@ pub(in crate::ledger::redis) fn account(
     Ok(Some(books))
 }
 
-/// What is remembered of a source.
-pub(in crate::ledger::redis) fn source(text: &str) -> Result<Source, Unreadable> {
-    let mut words = Words::new(text, ':');
-    let source = Source {
-        lot: words.number()?,
-        kind: words.kind()?,
-        start: words.instant()?,
-        end: words.instant()?,
-        granted: words.credits()?,
-        expired: words.credits()?,
-        voided: words.credits()?,
-        reclaimed: words.credits()?,
+/// The number of the last entry of an account, out of the field `f` of its hash.
+pub(in crate::ledger::redis) fn seq(field: &[u8]) -> Result<u64, Unreadable> {
+    Ok(head(field)?.books.seq)
+}
+
+fn head(field: &[u8]) -> Result<Head, Unreadable> {
+    let numbers = field.strip_prefix(FORMAT.as_bytes());
+    let numbers = numbers.ok_or_else(|| Packed::new(field).unreadable())?;
+    let mut packed = Packed::new(numbers);
+    let books = Account {
+        seq: packed.number(8)?,
+        clock: packed.instant()?,
+        gate_until: packed.instant()?,
+        version: packed.number(8)?,
+        debt: packed.credits()?,
+        plan_start: packed.instant()?,
+        lots_opened: packed.count(4)?,
+        ..Account::default()
     };
-    words.end()?;
+    packed.instant()?;
+    let kept = [packed.number(2)?, packed.number(2)?, packed.number(2)?];
+    let head = Head { books, kept, lots: packed.count(4)? };
+    packed.end()?;
+    Ok(head)
+}
+
+/// What is remembered of a source.
+pub(in crate::ledger::redis) fn source(value: &[u8]) -> Result<Source, Unreadable> {
+    let mut packed = Packed::new(value);
+    let (lot, kind) = packed.lot()?;
+    let source = Source {
+        lot,
+        kind,
+        start: packed.instant()?,
+        end: packed.instant()?,
+        granted: packed.credits()?,
+        expired: packed.credits()?,
+        voided: packed.credits()?,
+        reclaimed: packed.credits()?,
+    };
+    packed.end()?;
     Ok(source)
 }
 
-fn lot(no: u32, source: Option<&String>, words: &mut Words<'_>) -> Result<Lot, Unreadable> {
-    Ok(Lot {
-        no,
-        source: source.map(|source| parsed::<SourceId>(source)).transpose()?,
-        kind: words.kind()?,
-        start: words.instant()?,
-        end: words.instant()?,
-        granted: words.credits()?,
-        remaining: words.credits()?,
-        held: words.credits()?,
-    })
+fn lot(value: &[u8]) -> Result<Lot, Unreadable> {
+    let mut packed = Packed::new(value);
+    let (no, kind) = packed.lot()?;
+    let (start, end) = (packed.instant()?, packed.instant()?);
+    let (granted, remaining, held) = (packed.credits()?, packed.credits()?, packed.credits()?);
+    let source = match packed.last_text()? {
+        "" => None,
+        source => Some(parsed::<SourceId>(source)?),
+    };
+    Ok(Lot { no, kind, source, start, end, granted, remaining, held })
 }
 
-fn hold(id: Id, words: &mut Words<'_>) -> Result<Hold, Unreadable> {
-    let (deadline, done, parts) = (words.instant()?, words.credits()?, words.parts()?);
-    Ok(Hold { id, deadline, done, parts })
+fn hold(id: Id, value: &[u8]) -> Result<Hold, Unreadable> {
+    let mut packed = Packed::new(value);
+    let (deadline, done) = (packed.instant()?, packed.credits()?);
+    Ok(Hold { id, deadline, done, parts: packed.last_parts()? })
 }
 
-fn expired_hold(id: Id, words: &mut Words<'_>) -> Result<(u64, ExpiredHold), Unreadable> {
-    let order = words.number()?;
-    Ok((order, ExpiredHold { id, charged: words.credits()?, settle_until: words.instant()? }))
+fn expired_hold(id: Id, value: &[u8]) -> Result<(u64, ExpiredHold), Unreadable> {
+    let mut packed = Packed::new(value);
+    let (order, charged, settle_until) = (packed.number(8)?, packed.credits()?, packed.instant()?);
+    packed.end()?;
+    Ok((order, ExpiredHold { id, charged, settle_until }))
 }
 
-fn open_job(call: Id, value: &str) -> Result<(u64, OpenJob), Unreadable> {
-    // What describes the job may have colons of its own.
-    let unreadable = || Unreadable(value.to_owned());
-    let (numbers, job) = value.split_once(' ').ok_or_else(unreadable)?;
-    let mut words = Words::new(numbers, ':');
-    let order = words.number()?;
-    let (correct_until, charged) = (words.instant()?, words.credits()?);
-    let (owed, parts) = (words.credits()?, words.parts()?);
-    words.end()?;
-    Ok((order, OpenJob { call, correct_until, charged, owed, parts, job: parsed(job)? }))
+fn open_job(call: Id, value: &[u8]) -> Result<(u64, OpenJob), Unreadable> {
+    let mut packed = Packed::new(value);
+    let (order, correct_until) = (packed.number(8)?, packed.instant()?);
+    let (charged, owed) = (packed.credits()?, packed.credits()?);
+    let count = packed.count(4)? as usize;
+    let parts = packed.parts(count)?;
+    let job = parsed(packed.last_text()?)?;
+    Ok((order, OpenJob { call, correct_until, charged, owed, parts, job }))
 }
 
 /// The books as fields of an account's hash. `order` tells of a hold that expired, or of a job that may be corrected, the
@@ -111,54 +137,51 @@ fn open_job(call: Id, value: &str) -> Result<(u64, OpenJob), Unreadable> {
 pub(in crate::ledger::redis) fn account_fields(
     books: &Account,
     order: impl Fn(Id) -> u64,
-) -> Vec<(String, String)> {
-    let mut fields: Vec<(String, String)> = [
-        ("f", FORMAT),
-        ("q", books.seq),
-        ("t", books.clock.millis().unsigned_abs()),
-        ("g", books.gate_until.millis().unsigned_abs()),
-        ("v", books.version),
-        ("d", books.debt.micros()),
-        ("p", books.plan_start.millis().unsigned_abs()),
-        ("n", books.lots_opened.into()),
-    ]
-    .map(|(field, number)| (field.to_owned(), number.to_string()))
-    .into();
-    for lot in &books.lots {
-        fields.push((format!("L{}", lot.no), lot_text(lot)));
-        if let Some(source) = &lot.source {
-            fields.push((format!("S{}", lot.no), source.to_string()));
-        }
+) -> Vec<(String, Vec<u8>)> {
+    let mut fields = vec![("f".to_owned(), head_text(books))];
+    for (place, lot) in (1..).zip(&books.lots) {
+        fields.push((format!("L{place}"), lot_text(lot)));
     }
     for hold in &books.holds {
-        let (deadline, done) = (hold.deadline.millis(), hold.done.micros());
-        let text = format!("{deadline}:{done}:{}", parts(&hold.parts));
-        fields.push((format!("H{}", id(hold.id)), text));
+        let packer = Packer::default().instant(hold.deadline).credits(hold.done);
+        fields.push((format!("H{}", id(hold.id)), packer.parts(&hold.parts).finish()));
     }
     for hold in &books.expired {
-        let (charged, until) = (hold.charged.micros(), hold.settle_until.millis());
-        fields.push((format!("E{}", id(hold.id)), format!("{}:{charged}:{until}", order(hold.id))));
+        let packer = Packer::default().number(order(hold.id), 8).credits(hold.charged);
+        fields.push((format!("E{}", id(hold.id)), packer.instant(hold.settle_until).finish()));
     }
     for job in &books.jobs {
-        let (until, charged, owed) =
-            (job.correct_until.millis(), job.charged.micros(), job.owed.micros());
-        let (order, parts) = (order(job.call), parts(&job.parts));
-        let text = format!("{order}:{until}:{charged}:{owed}:{parts} {}", job.job);
-        fields.push((format!("J{}", id(job.call)), text));
+        let packer = Packer::default().number(order(job.call), 8).instant(job.correct_until);
+        let packer = packer.credits(job.charged).credits(job.owed);
+        let packer = packer.number(job.parts.len() as u64, 4).parts(&job.parts);
+        fields.push((format!("J{}", id(job.call)), packer.text(&job.job.to_string()).finish()));
     }
     fields
 }
 
-/// What is remembered of a source, as it stands beside its name.
-pub(in crate::ledger::redis) fn source_text(source: &Source) -> String {
-    let Source { lot, kind: of, start, end, granted, expired, voided, reclaimed } = source;
-    let (start, end) = (start.millis(), end.millis());
-    let sums = [granted, expired, voided, reclaimed].map(|sum| sum.micros().to_string());
-    format!("{lot}:{}:{start}:{end}:{}", kind(*of), sums.join(":"))
+fn head_text(books: &Account) -> Vec<u8> {
+    let holds = books.holds.iter().map(|hold| hold.deadline);
+    let expired = books.expired.iter().map(|hold| hold.settle_until);
+    let jobs = books.jobs.iter().map(|job| job.correct_until);
+    let due = holds.chain(expired).chain(jobs).min().unwrap_or(Timestamp::MAX);
+    let packer = Packer::default().text(FORMAT).number(books.seq, 8).instant(books.clock);
+    let packer = packer.instant(books.gate_until).number(books.version, 8).credits(books.debt);
+    let packer = packer.instant(books.plan_start).number(books.lots_opened, 4).instant(due);
+    let kept = [books.holds.len(), books.expired.len(), books.jobs.len()];
+    let packer = kept.iter().fold(packer, |packer, count| packer.number(*count as u64, 2));
+    packer.number(books.lots.len() as u64, 4).finish()
 }
 
-fn lot_text(lot: &Lot) -> String {
-    let (start, end) = (lot.start.millis(), lot.end.millis());
-    let sums = [lot.granted, lot.remaining, lot.held].map(|sum| sum.micros().to_string());
-    format!("{}:{start}:{end}:{}", kind(lot.kind), sums.join(":"))
+/// What is remembered of a source, as it stands beside its name.
+pub(in crate::ledger::redis) fn source_text(source: &Source) -> Vec<u8> {
+    let Source { lot, kind, start, end, granted, expired, voided, reclaimed } = source;
+    let packer = Packer::default().lot(*lot, *kind).instant(*start).instant(*end);
+    let sums = [granted, expired, voided, reclaimed];
+    sums.iter().fold(packer, |packer, sum| packer.credits(**sum)).finish()
+}
+
+fn lot_text(lot: &Lot) -> Vec<u8> {
+    let packer = Packer::default().lot(lot.no, lot.kind).instant(lot.start).instant(lot.end);
+    let packer = packer.credits(lot.granted).credits(lot.remaining).credits(lot.held);
+    packer.text(lot.source.as_ref().map_or("", SourceId::as_str)).finish()
 }

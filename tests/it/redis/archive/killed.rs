@@ -76,7 +76,8 @@ fn sum(folder: &Path) -> u64 {
 async fn written(server: &Server) -> u64 {
     let mut written = 0;
     for books in command::<Vec<String>>(server, &["KEYS", "*:a:*"]).await {
-        written += command::<u64>(server, &["HGET", &books, "q"]).await;
+        let head: Vec<u8> = command(server, &["HGET", &books, "f"]).await;
+        written += head[1..9].iter().rev().fold(0, |seq, byte| seq << 8 | u64::from(*byte));
     }
     written
 }
