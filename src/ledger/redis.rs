@@ -1,6 +1,6 @@
 //! The engine for many gateways: every account in Redis, one script for each operation.
 //!
-//! The rules of money stand in `redis/books.lua`, a port of `credit` that the tests hold against it. One script reads,
+//! The rules of money stand in `redis/books/`, a port of `credit` that the tests hold against it. One script reads,
 //! decides and writes, so that a step is atomic on any number of gateways. A reply that is lost says nothing of the
 //! step: the caller repeats it under the same id and is told what came of it.
 //!

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- What a log's archive has to agree upon with the gateways that share it.
 --
--- KEYS  1 log       stream, as in books.lua
+-- KEYS  1 log       stream, as in books/stored.lua
 --       2 archived  hash  id of the archive · fence of the lease under which it was written last · position up to which
 --                         entries are archived · trimmed: the last id that may be gone from the log · lost: 1 where an
 --                         archive before this one had some of that

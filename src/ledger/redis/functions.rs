@@ -13,7 +13,12 @@ use crate::credit::{
 use crate::ledger::owned::Thing;
 
 /// The rules of money, with which the library begins.
-pub(super) const BOOKS: &str = include_str!("books.lua");
+pub(super) const BOOKS: &str = concat!(
+    include_str!("books/stored.lua"),
+    include_str!("books/rules.lua"),
+    include_str!("books/operations.lua"),
+    include_str!("books/steps.lua"),
+);
 const OWNED: &str = include_str!("owned.lua");
 const APPLY: &str = include_str!("apply.lua");
 const CLAIM: &str = include_str!("claim.lua");

@@ -24,7 +24,7 @@ pub use super::keys::Shard;
 
 /// Commands that are sent at once.
 const PORTION: usize = 500;
-/// How long operations are remembered beyond the hour of their ids, in ms, as in books.lua.
+/// How long operations are remembered beyond the hour of their ids, in ms, as in books/steps.lua.
 const REMEMBERED_MILLIS: i64 = 73 * HOUR_MILLIS;
 const HOUR_MILLIS: i64 = 3_600_000;
 

@@ -1,4 +1,4 @@
-//! The texts of the scripts: read, and written as the scripts write them. Each form is described in books.lua.
+//! The texts of the scripts: read, and written as the scripts write them. Each form is described in books/stored.lua.
 
 use std::str::FromStr;
 

@@ -7,7 +7,12 @@ use tokio::task::JoinSet;
 use super::{AT_ONCE, Server, Side, one_of};
 use crate::core::history::{self, History};
 
-const BOOKS: &str = include_str!("../../../src/ledger/redis/books.lua");
+const BOOKS: &str = concat!(
+    include_str!("../../../src/ledger/redis/books/stored.lua"),
+    include_str!("../../../src/ledger/redis/books/rules.lua"),
+    include_str!("../../../src/ledger/redis/books/operations.lua"),
+    include_str!("../../../src/ledger/redis/books/steps.lua"),
+);
 
 /// A text that occurs once, and what it becomes.
 const MUTANTS: &[(&str, &str)] = &[

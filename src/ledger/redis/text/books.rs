@@ -6,7 +6,7 @@ use super::packed::{Packed, Packer};
 use super::{Unreadable, id, parsed};
 use crate::credit::{Account, ExpiredHold, Hold, Id, Lot, OpenJob, Source, SourceId, Timestamp};
 
-/// The format of the fields, which books.lua checks.
+/// The format of the fields, which books/stored.lua checks.
 const FORMAT: &str = "2";
 
 /// What stands in the field `f`: the scalars of the books, and how much there must be of the rest.
