@@ -52,6 +52,8 @@ fn check_bounds(report: &Report, dialect: Dialect, body: &[u8]) {
     for (unit, amount) in report.usage.amounts() {
         let bound = match unit {
             Unit::Image => things,
+            // Told as a number, or counted by what was searched for.
+            Unit::Search => most.max(things),
             Unit::AudioSecond => most.saturating_add(1).saturating_mul(1_000),
             Unit::Input if matches!(dialect, Dialect::Gemini | Dialect::Vertex) => {
                 most.saturating_add(number(1))
