@@ -1,8 +1,9 @@
 //! Tells whether a repeated step brings the same arguments.
 
+use std::hash::Hasher as _;
+
 use serde::Serialize;
 use siphasher::sip128::{Hasher128 as _, SipHasher13};
-use std::hash::Hasher as _;
 
 use crate::credit::AccountId;
 

@@ -56,6 +56,8 @@ fn is_providers_own(name: &str) -> bool {
             | "anthropic-workspace-id"
     )
 }
+
+/// Beginnings of such names.
 const PROVIDERS_OWN_PREFIXES: [&str; 3] = ["x-credits-", "x-ratelimit-", "anthropic-ratelimit-"];
 
 /// Takes out of a caller's headers what a provider must not see: credentials, cookies, the way through this gateway.

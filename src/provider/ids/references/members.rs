@@ -138,7 +138,7 @@ const USUAL: [&str; 2] = ["model", "input"];
 
 /// The lengths of the words that are signs, as a set of bits, by the letter with which they begin. Most words of a body
 /// are told apart by these alone.
-const LENGTHS: [u32; 256] = {
+static LENGTHS: [u32; 256] = {
     let mut lengths = [0; 256];
     let mut at = 0;
     while at < MEMBERS.len() {
